@@ -1,0 +1,85 @@
+import { z } from 'zod';
+
+/** How much an agent may do before a person is asked. */
+export const autonomySchema = z.enum(['supervised', 'semi-autonomous', 'autonomous']);
+
+/** Limits of an agent's container. */
+export const sandboxLimitsSchema = z.strictObject({
+  memory_mb: z.int().min(64).max(16_384).default(512),
+  cpus: z.number().min(0.1).max(16).default(1),
+  pids: z.int().min(32).max(4096).default(256),
+  /** Longest one tool call may run, in seconds. */
+  timeout_seconds: z.int().min(1).max(3600).default(120),
+  image: z.string().optional(),
+});
+
+/** One item of `grants:` (policy.md 1.5): exactly one of allow, ask, deny; checked by the loader, which knows lines. */
+export const grantItemSchema = z.strictObject({
+  allow: z.union([z.string(), z.array(z.string())]).optional(),
+  ask: z.union([z.string(), z.array(z.string())]).optional(),
+  deny: z.union([z.string(), z.array(z.string())]).optional(),
+  on: z.union([z.string(), z.array(z.string())]).default('**'),
+  except: z.array(z.string()).optional(),
+  /** Who may decide an `ask`: `role:owner`, `role:admin`, `person:<id>` or `requester`. */
+  to: z.union([z.string(), z.array(z.string())]).optional(),
+  when: z
+    .strictObject({
+      cost_usd: z.strictObject({ max: z.number() }).optional(),
+      risk: z.strictObject({ max: z.enum(['low', 'medium', 'high']) }).optional(),
+      channel: z.array(z.string()).optional(),
+      room: z.array(z.string()).optional(),
+      until: z.string().optional(),
+      days: z.array(z.enum(['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'])).optional(),
+      hours: z.string().optional(),
+      tz: z.string().optional(),
+    })
+    .optional(),
+});
+
+/** The YAML front matter of `agents/*.md`. */
+export const agentFrontMatterSchema = z.strictObject({
+  name: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/),
+  description: z.string(),
+  role: z.string().optional(),
+  colour: z.string().optional(),
+  aliases: z.array(z.string()).default([]),
+  /** `default`, `demo`, `openai:<id>`, `anthropic:<id>`, `<provider>:<id>`, or a bare id whose prefix tells the vendor. */
+  model: z.string().default('default'),
+  fallbacks: z.array(z.string()).default([]),
+  effort: z.enum(['none', 'low', 'medium', 'high', 'max']).optional(),
+  output_tokens_max: z.int().min(64).max(128_000).default(8192),
+  tools: z.array(z.string()).default([]),
+  grants: z.array(grantItemSchema).default([]),
+  autonomy: autonomySchema.default('supervised'),
+  /** Semi-autonomous agents ask above these. */
+  ask_above: z
+    .strictObject({ cost_usd: z.number().optional(), risk: z.enum(['low', 'medium', 'high']).optional() })
+    .optional(),
+  budget: z
+    .strictObject({ daily_usd: z.number().positive().optional(), monthly_usd: z.number().positive().optional() })
+    .optional(),
+  sandbox: sandboxLimitsSchema.prefault({}),
+  approval: z
+    .strictObject({
+      expires_minutes: z.int().min(1).max(10_080).default(30),
+      /** Who may decide when a grant names nobody. */
+      approvers: z.array(z.string()).default(['role:owner', 'role:admin']),
+      requester_may_approve: z.boolean().default(true),
+    })
+    .prefault({}),
+});
+
+export type AgentFrontMatter = z.infer<typeof agentFrontMatterSchema>;
+export type GrantItem = z.infer<typeof grantItemSchema>;
+export type SandboxLimits = z.infer<typeof sandboxLimitsSchema>;
+export type Autonomy = z.infer<typeof autonomySchema>;
+
+/** A loaded agent: front matter, prompt, and the content version a turn records. */
+export interface AgentProfile extends AgentFrontMatter {
+  /** The Markdown body: the system prompt. */
+  readonly prompt: string;
+  /** SHA-256 of the file's content. */
+  readonly version: string;
+  /** Path the profile was loaded from, for messages. */
+  readonly source: string;
+}

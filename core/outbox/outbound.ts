@@ -1,0 +1,45 @@
+import { z } from 'zod';
+
+/** A button's action: an opaque token (<= 32 bytes) whose meaning is a row in our database, never in the button. */
+export const buttonSchema = z.object({
+  label: z.string(),
+  token: z.string().max(60).optional(),
+  url: z.string().optional(),
+  style: z.enum(['primary', 'danger', 'success']).optional(),
+  isDisabled: z.boolean().optional(),
+});
+
+/** One block of an outbound message, in neutral form; each channel renders or degrades it. */
+export const outboundPartSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('markdown'), markdown: z.string() }),
+  z.object({ type: z.literal('code'), language: z.string().optional(), text: z.string() }),
+  z.object({ type: z.literal('fields'), fields: z.array(z.tuple([z.string(), z.string()])) }),
+  z.object({ type: z.literal('notice'), level: z.enum(['info', 'warn', 'error', 'success']), markdown: z.string() }),
+  z.object({ type: z.literal('buttons'), rows: z.array(z.array(buttonSchema)) }),
+  z.object({
+    type: z.literal('file'),
+    name: z.string(),
+    mime: z.string(),
+    /** File content; large blobs move to their own store with the files issue. */
+    dataBase64: z.string(),
+  }),
+]);
+
+/** The body of one logical message. */
+export const outboundBodySchema = z.object({
+  parts: z.array(outboundPartSchema),
+  /** Platform message id this answers, if the channel shows replies. */
+  replyTo: z.string().optional(),
+  isSilent: z.boolean().optional(),
+  /** External user ids that may be pinged; everyone else's mention is neutralised. */
+  mentions: z.array(z.string()).optional(),
+  /** Draft id of a live preview (31-bit, not 0) that this message replaces. */
+  draftId: z.number().int().optional(),
+});
+
+export type Button = z.infer<typeof buttonSchema>;
+export type OutboundPart = z.infer<typeof outboundPartSchema>;
+export type OutboundBody = z.infer<typeof outboundBodySchema>;
+
+/** What a message is for: decides pacing, age limit and whether it may be dropped when it is stale. */
+export type Importance = 'result' | 'approval' | 'progress' | 'notice' | 'digest';

@@ -1,0 +1,37 @@
+import { defineConfig } from 'vitest/config';
+
+/** Files that start servers or containers get room; unit tests do not need it. */
+const slow = { testTimeout: 60_000, hookTimeout: 120_000 };
+
+export default defineConfig({
+  test: {
+    reporters: ['default'],
+    projects: [
+      { test: { name: 'unit', include: ['tests/unit/**/*.test.ts'] } },
+      {
+        test: {
+          name: 'integration',
+          include: ['tests/integration/**/*.test.ts'],
+          globalSetup: ['tests/support/global-setup.ts'],
+          ...slow,
+        },
+      },
+      {
+        test: {
+          name: 'sandbox',
+          include: ['tests/sandbox/**/*.test.ts'],
+          globalSetup: ['tests/support/docker-setup.ts'],
+          ...slow,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: ['tests/e2e/**/*.test.ts', 'tests/chaos/**/*.test.ts'],
+          globalSetup: ['tests/support/global-setup.ts', 'tests/support/docker-setup.ts'],
+          ...slow,
+        },
+      },
+    ],
+  },
+});

@@ -1,0 +1,82 @@
+import type { SandboxLimits } from '#core/agents/agent-profile.ts';
+
+/** Identifies one session's hands. */
+export interface SandboxSpec {
+  readonly sessionId: string;
+  readonly agent: string;
+  readonly limits: SandboxLimits;
+}
+
+export interface ExecRequest {
+  /** A shell command line, run by `bash -c`. */
+  readonly command: string;
+  /** Below `/workspace`; relative paths are taken from there. */
+  readonly workingDirectory?: string;
+  readonly stdin?: string;
+  readonly timeoutMs: number;
+  /** Bytes kept of stdout and stderr together; head and tail are kept, the middle is dropped and counted. */
+  readonly outputBytesMax: number;
+  readonly signal: AbortSignal;
+  /** Called with output as it arrives, for progress in the thread. */
+  readonly onOutput?: (chunk: string) => void;
+}
+
+export interface ExecResult {
+  readonly exitCode: number | undefined;
+  /** How it ended: by itself, by our timeout, by a cancel, or by the kernel for memory. */
+  readonly ended: 'exit' | 'timeout' | 'cancelled' | 'oom';
+  readonly output: string;
+  /** Bytes that were dropped from the middle of the output. */
+  readonly droppedBytes: number;
+  readonly durationMs: number;
+}
+
+export interface FileEntry {
+  readonly path: string;
+  readonly type: 'file' | 'directory' | 'symlink' | 'other';
+  readonly bytes: number;
+}
+
+export interface SearchMatch {
+  readonly path: string;
+  readonly line: number;
+  readonly text: string;
+}
+
+/** A session's container, ready to work. Paths are confined to `/workspace` inside the container. */
+export interface Sandbox {
+  exec(request: ExecRequest): Promise<ExecResult>;
+  readFile(
+    path: string,
+    options: { readonly offset?: number; readonly bytesMax: number; readonly signal: AbortSignal },
+  ): Promise<{ readonly text: string; readonly totalBytes: number }>;
+  writeFile(
+    path: string,
+    content: string,
+    options: { readonly append: boolean; readonly signal: AbortSignal },
+  ): Promise<{ readonly bytes: number }>;
+  listFiles(
+    path: string,
+    options: { readonly recursive: boolean; readonly entriesMax: number; readonly signal: AbortSignal },
+  ): Promise<{ readonly entries: readonly FileEntry[]; readonly isTruncated: boolean }>;
+  searchFiles(
+    pattern: string,
+    options: {
+      readonly path?: string;
+      readonly glob?: string;
+      readonly matchesMax: number;
+      readonly signal: AbortSignal;
+    },
+  ): Promise<{ readonly matches: readonly SearchMatch[]; readonly isTruncated: boolean }>;
+}
+
+/** Starts, adopts, pauses and removes sandboxes. One per worker process. */
+export interface SandboxPort {
+  /**
+   * The session's sandbox, created, adopted or woken as needed.
+   * @throws AppError `sandbox.unavailable` (no engine), `image.missing`, `sandbox.lost`; each with the mend.
+   */
+  open(spec: SandboxSpec, signal: AbortSignal): Promise<Sandbox>;
+  /** Whether sandboxes can work here, in one sentence and one mend; for `doctor` and tool errors. */
+  check(): Promise<{ readonly ok: boolean; readonly detail: string; readonly mend?: string }>;
+}

@@ -1,0 +1,51 @@
+import type { z } from 'zod';
+import type { AgentProfile } from '#core/agents/agent-profile.ts';
+import type { Origin } from '#core/sessions/origin.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
+
+export type Risk = 'low' | 'medium' | 'high';
+
+/** What a running tool may use. */
+export interface ToolContext {
+  readonly sessionId: string;
+  readonly turnId: string;
+  readonly agent: AgentProfile;
+  readonly origin: Origin;
+  /** Aborts on cancel, on the turn's watchdog and on shutdown. */
+  readonly signal: AbortSignal;
+  /** The session's container, opened at the first use. */
+  sandbox(): Promise<Sandbox>;
+  /** Shows live output in the thread; best effort. */
+  progress(text: string): void;
+}
+
+export interface ToolResult {
+  /** What the model reads. Capped by the turn as well. */
+  readonly text: string;
+  readonly isError: boolean;
+}
+
+/** What the gate needs to know about a call before it may run. */
+export interface ToolClaim {
+  /** Action of the permission registry, such as `tool.exec`. */
+  readonly action: string;
+  /** What the grant's `on:` is matched against: a command line, a path, a host. */
+  readonly resource: string;
+  readonly risk: Risk;
+  /** One line for the approval card. */
+  readonly summary: string;
+}
+
+/** A tool an agent may call. */
+export interface Tool<Arguments = unknown> {
+  readonly name: string;
+  /** Written for models: what it does, when to use it, what it returns. */
+  readonly description: string;
+  readonly parameters: z.ZodType<Arguments>;
+  /** May run beside other parallel-safe calls of the same model answer. */
+  readonly isParallelSafe: boolean;
+  /** May simply be run again when a crash left its outcome unknown. */
+  readonly isIdempotent: boolean;
+  claim(args: Arguments): ToolClaim;
+  run(args: Arguments, context: ToolContext): Promise<ToolResult>;
+}
