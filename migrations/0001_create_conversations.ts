@@ -20,6 +20,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       display_name text not null,
       -- A stranger is refused once, so that a public bot cannot be made to spam.
       refused_at timestamptz,
+      wrong_codes integer not null default 0,
       created_at timestamptz not null default clock_timestamp(),
       unique (channel, account, external_id)
     );

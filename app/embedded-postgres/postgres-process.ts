@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { chownSync, existsSync, mkdirSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { AppError } from '#core/kit/errors.ts';
@@ -7,7 +8,7 @@ import type { PostgresBinaries } from './postgres-binaries.ts';
 
 const run = promisify(execFile);
 
-/** Creates the cluster in `dataDir` unless it is there. Local connections are trusted: it listens on loopback only. */
+/** Creates the cluster in `dataDir` unless it is there. Its one user is `switchyard`, with `password`. */
 export async function initCluster(
   binaries: PostgresBinaries,
   options: { readonly dataDir: string; readonly password: string },
@@ -15,14 +16,24 @@ export async function initCluster(
   if (existsSync(path.join(options.dataDir, 'PG_VERSION'))) return;
   mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
   if (binaries.runAs !== undefined) chownSync(options.dataDir, binaries.runAs.uid, binaries.runAs.gid);
-  const args = ['--pgdata', options.dataDir, '--username=switchyard', '--auth=scram-sha-256', '--encoding=UTF8'];
-  const child = run(binaries.initdb, [...args, '--locale=C.UTF-8', '--pwfile=/dev/stdin'], {
-    ...binaries.runAs,
-    cwd: '/',
-    env: { LC_ALL: 'C.UTF-8', PATH: '/usr/bin:/bin' },
-  });
-  child.child.stdin?.end(`${options.password}\n`);
-  await child;
+  // A file and not standard input: Node hands a socket to its children, which initdb cannot open by name.
+  const folder = mkdtempSync(path.join(tmpdir(), 'switchyard-initdb-'));
+  const passwordFile = path.join(folder, 'password');
+  try {
+    writeFileSync(passwordFile, `${options.password}\n`, { mode: 0o600 });
+    if (binaries.runAs !== undefined) {
+      chownSync(folder, binaries.runAs.uid, binaries.runAs.gid);
+      chownSync(passwordFile, binaries.runAs.uid, binaries.runAs.gid);
+    }
+    const args = ['--pgdata', options.dataDir, '--username=switchyard', '--auth=scram-sha-256', '--encoding=UTF8'];
+    await run(binaries.initdb, [...args, '--locale=C.UTF-8', `--pwfile=${passwordFile}`], {
+      ...binaries.runAs,
+      cwd: '/',
+      env: { LC_ALL: 'C.UTF-8', PATH: '/usr/bin:/bin' },
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /** A running server. `closed` resolves with its exit code or signal. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { grantItemSchema } from '../permissions/grant-item.ts';
 
 /** How much an agent may do before a person is asked. */
 export const autonomySchema = z.enum(['supervised', 'semi-autonomous', 'autonomous']);
@@ -11,29 +12,6 @@ export const sandboxLimitsSchema = z.strictObject({
   /** Longest one tool call may run, in seconds. */
   timeout_seconds: z.int().min(1).max(3600).default(120),
   image: z.string().optional(),
-});
-
-/** One item of `grants:` (policy.md 1.5): exactly one of allow, ask, deny; checked by the loader, which knows lines. */
-export const grantItemSchema = z.strictObject({
-  allow: z.union([z.string(), z.array(z.string())]).optional(),
-  ask: z.union([z.string(), z.array(z.string())]).optional(),
-  deny: z.union([z.string(), z.array(z.string())]).optional(),
-  on: z.union([z.string(), z.array(z.string())]).default('**'),
-  except: z.array(z.string()).optional(),
-  /** Who may decide an `ask`: `role:owner`, `role:admin`, `person:<id>` or `requester`. */
-  to: z.union([z.string(), z.array(z.string())]).optional(),
-  when: z
-    .strictObject({
-      cost_usd: z.strictObject({ max: z.number() }).optional(),
-      risk: z.strictObject({ max: z.enum(['low', 'medium', 'high']) }).optional(),
-      channel: z.array(z.string()).optional(),
-      room: z.array(z.string()).optional(),
-      until: z.string().optional(),
-      days: z.array(z.enum(['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'])).optional(),
-      hours: z.string().optional(),
-      tz: z.string().optional(),
-    })
-    .optional(),
 });
 
 /** The YAML front matter of `agents/*.md`. */
@@ -70,7 +48,6 @@ export const agentFrontMatterSchema = z.strictObject({
 });
 
 export type AgentFrontMatter = z.infer<typeof agentFrontMatterSchema>;
-export type GrantItem = z.infer<typeof grantItemSchema>;
 export type SandboxLimits = z.infer<typeof sandboxLimitsSchema>;
 export type Autonomy = z.infer<typeof autonomySchema>;
 

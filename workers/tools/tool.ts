@@ -31,6 +31,8 @@ export interface ToolClaim {
   readonly action: string;
   /** What the grant's `on:` is matched against: a command line, a path, a host. */
   readonly resource: string;
+  /** Where it happens, when that is part of what a person allows. */
+  readonly workingDirectory?: string;
   readonly risk: Risk;
   /** One line for the approval card. */
   readonly summary: string;

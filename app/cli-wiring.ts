@@ -1,0 +1,63 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { pino } from 'pino';
+import type { CliDeps, SettingsView } from '#cli/cli-deps.ts';
+import type { Terminal } from '#cli/terminal.ts';
+import { type Config, installDir, loadConfig } from './config.ts';
+import { joinDatabaseSource, openMigrated } from './database-source.ts';
+
+/** Connects the command line to the rest of the product. What a command does not need is not even loaded. */
+export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
+  const { version } = JSON.parse(readFileSync(path.join(installDir, 'package.json'), 'utf8')) as { version: string };
+  return {
+    version,
+    installDir,
+    terminal,
+    signal,
+    start: async (mode, stop) => {
+      const config = loadConfig();
+      const [{ openLog }, { start }] = await Promise.all([import('./open-log.ts'), import('./start.ts')]);
+      await start(config, mode, openLog(config, mode === 'all' && process.stdout.isTTY ? 'file' : 'stdout'), stop);
+    },
+    diagnose: async () => {
+      const [{ diagnose }, { checkSandbox }] = await Promise.all([
+        import('./doctor/diagnose.ts'),
+        import('./doctor/check-sandbox.ts'),
+      ]);
+      return await diagnose({ loadConfig, checkSandbox });
+    },
+    readSettings: () => viewOf(loadConfig()),
+    openDatabase: async () => {
+      const config = loadConfig();
+      const log = pino({ level: config.logLevel === 'debug' ? 'debug' : 'silent' }, pino.destination(2));
+      const source = await joinDatabaseSource(config, log);
+      try {
+        const options = { connectionsMax: 4, applicationName: 'switchyard-cli', log };
+        const database = await openMigrated(source, options);
+        return {
+          db: database.db,
+          [Symbol.asyncDispose]: async () => {
+            await database[Symbol.asyncDispose]();
+            await source[Symbol.asyncDispose]();
+          },
+        };
+      } catch (err) {
+        await source[Symbol.asyncDispose]();
+        throw err;
+      }
+    },
+  };
+}
+
+function viewOf(config: Config): SettingsView {
+  return {
+    settings: config.settings,
+    model: config.defaultModel.text,
+    database: config.databaseUrl === undefined ? 'embedded' : new URL(config.databaseUrl).host,
+    queue: config.queueBackend,
+    dataDir: config.dataDir,
+    agentsDir: config.agentsDir,
+    limits: config.limits,
+    limitClamps: config.limitClamps,
+  };
+}

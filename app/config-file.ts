@@ -1,0 +1,124 @@
+import { readFileSync } from 'node:fs';
+import { LineCounter, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { nearestWord } from '#core/kit/nearest-word.ts';
+
+const usdPerMillion = z.number().nonnegative();
+
+/** What an operator writes for one endpoint; the meaning of each flag is in core/models/providers.ts. */
+const compatSchema = z
+  .strictObject({
+    usageInStream: z.boolean(),
+    instructionsRole: z.enum(['system', 'developer']),
+    maxTokensField: z.enum(['max_tokens', 'max_completion_tokens']),
+    promptCacheKey: z.boolean(),
+    effort: z.enum(['none', 'reasoning_effort', 'thinking', 'adaptive', 'thinking_budget']),
+    replayReasoning: z.boolean(),
+    toolStream: z.boolean(),
+    outputFromTotal: z.boolean(),
+    encryptedReasoning: z.boolean(),
+    apiKeyHeader: z.boolean(),
+  })
+  .partial();
+
+/**
+ * `switchyard.yaml` in the project root: what a team keeps in git. There is no place for a key or a token in it, so that
+ * none gets committed.
+ */
+export const configFileSchema = z.strictObject({
+  channels: z
+    .strictObject({
+      telegram: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+    })
+    .prefault({}),
+  models: z
+    .strictObject({
+      default: z.string().optional(),
+      providers: z
+        .record(
+          z.string(),
+          z.strictObject({
+            base_url: z.url({ protocol: /^https?$/ }).optional(),
+            wire: z.enum(['openai.chat', 'openai.responses', 'anthropic.messages']).optional(),
+            compat: compatSchema.optional(),
+          }),
+        )
+        .default({}),
+      /** USD per million tokens, by `provider:model`. */
+      prices: z
+        .record(
+          z.string(),
+          z.strictObject({
+            input: usdPerMillion,
+            output: usdPerMillion,
+            cache_read: usdPerMillion.optional(),
+            cache_write: usdPerMillion.optional(),
+          }),
+        )
+        .default({}),
+    })
+    .prefault({}),
+  defaults: z.strictObject({ agent: z.string().default('assistant') }).prefault({}),
+});
+
+export type ConfigFile = z.infer<typeof configFileSchema>;
+
+/** Reads the file; an absent one is all defaults. `problems` are whole sentences that begin with file, line and column. */
+export function readConfigFile(file: string): { readonly value: ConfigFile; readonly problems: readonly string[] } {
+  let text = '';
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (err) {
+    if (!(err instanceof Error && 'code' in err && err.code === 'ENOENT')) {
+      return { value: configFileSchema.parse({}), problems: [`${file} cannot be read: ${String(err)}`] };
+    }
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  const at = (offset: number): string => {
+    const { line, col } = lines.linePos(offset);
+    return `${file}:${line}:${col}`;
+  };
+  if (document.errors.length > 0) {
+    const problems = document.errors.map((err) => `${at(err.pos[0])}: ${err.message.split('\n')[0] ?? 'invalid YAML'}`);
+    return { value: configFileSchema.parse({}), problems };
+  }
+  const parsed = configFileSchema.safeParse(document.toJS() ?? {});
+  if (parsed.success) return { value: parsed.data, problems: [] };
+  const problems = parsed.error.issues.flatMap((issue) => {
+    // The deepest part of the path that is in the file carries the position: a missing key has none of its own.
+    let node: unknown;
+    for (let length = issue.path.length; length >= 0 && !hasRange(node); length -= 1) {
+      node = document.getIn(issue.path.slice(0, length), true);
+    }
+    const place = hasRange(node) ? at(node.range[0]) : file;
+    const name = issue.path.map(String).join('.') || 'the file';
+    if (issue.code !== 'unrecognized_keys') return [`${place}: ${name}: ${issue.message}.`];
+    const known = knownKeys(issue.path);
+    return issue.keys.map((key) => {
+      const near = nearestWord(key, known);
+      const full = [...issue.path.map(String), key].join('.');
+      return `${place}: ${full} is not a setting.${near === undefined ? '' : ` Did you mean "${near}"?`}`;
+    });
+  });
+  return { value: configFileSchema.parse({}), problems };
+}
+
+function hasRange(node: unknown): node is { readonly range: readonly [number, number, number] } {
+  return typeof node === 'object' && node !== null && 'range' in node && Array.isArray(node.range);
+}
+
+/** The keys the schema knows at a path, for "did you mean". */
+function knownKeys(path: readonly PropertyKey[]): string[] {
+  let schema: unknown = z.toJSONSchema(configFileSchema, { io: 'input' });
+  for (const step of path) {
+    schema = read(read(schema, 'properties'), String(step)) ?? read(schema, 'additionalProperties');
+  }
+  return Object.keys(read(schema, 'properties') ?? {});
+}
+
+function read(value: unknown, key: string): object | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const found: unknown = Reflect.get(value, key);
+  return typeof found === 'object' && found !== null ? found : undefined;
+}

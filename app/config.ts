@@ -1,0 +1,254 @@
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseEnv } from 'node:util';
+import { AppError, isAppError } from '#core/kit/errors.ts';
+import { type LimitClamp, type Limits, limitNames, limitVariable, resolveLimits } from '#core/kit/limits.ts';
+import { usdToMicros } from '#core/kit/money.ts';
+import { nearestWord } from '#core/kit/nearest-word.ts';
+import { chooseDefaultModel, type ModelRef, missingKey } from '#core/models/model-ref.ts';
+import type { TokenRates } from '#core/models/price.ts';
+import { isProviderName, type ProviderSetting, type ProviderSettings, providerOf } from '#core/models/providers.ts';
+import { type ConfigFile, readConfigFile } from './config-file.ts';
+import { noteOf, providerNames, settingsSchema } from './settings-schema.ts';
+
+/** Every setting, parsed; nothing else in the product reads the environment. */
+export interface Config {
+  /** The folder of `switchyard.yaml`, `.env` and `agents/`. */
+  readonly projectDir: string;
+  readonly dataDir: string;
+  readonly agentsDir: string;
+  /** Absent: the embedded database. */
+  readonly databaseUrl: string | undefined;
+  readonly redisUrl: string | undefined;
+  readonly queueBackend: 'redis' | 'postgres';
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly telegram: { readonly token: string; readonly apiRoot: string | undefined } | undefined;
+  readonly providers: ProviderSettings;
+  readonly defaultModel: ModelRef;
+  /** Micro-USD per million tokens by `provider:model`. */
+  readonly prices: Readonly<Record<string, TokenRates>>;
+  readonly defaultAgent: string;
+  readonly dockerHost: string | undefined;
+  readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  /** Name of the failpoint that ends this process, for crash tests. */
+  readonly failAt: string | undefined;
+  /** Turns one worker runs at the same time. */
+  readonly workerSlots: number;
+  readonly limits: Limits;
+  readonly limitClamps: readonly LimitClamp[];
+  /** Each variable and where its value comes from, without the values of secrets. */
+  readonly settings: readonly SettingReport[];
+}
+
+export interface SettingReport {
+  readonly name: string;
+  readonly what: string;
+  /** `set` for a secret, its text otherwise, undefined when the default is in use. */
+  readonly value: string | undefined;
+  readonly source: 'environment' | '.env' | 'default';
+}
+
+/** The folder the product is installed in. */
+export const installDir = path.resolve(import.meta.dirname, '..');
+
+/**
+ * Reads the environment, `.env` (which the environment overrides) and `switchyard.yaml`. An empty variable counts as
+ * not set, because that is what compose files and CI systems pass for one.
+ * @throws AppError `config.invalid` that lists everything that is wrong, each with its mend, and no secret.
+ */
+export function loadConfig(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+  projectDir: string = installDir,
+): Config {
+  const problems: string[] = [];
+  const values = readVariables(env, path.join(projectDir, '.env'), problems);
+  const raw = Object.fromEntries([...values].map(([name, { value }]) => [name, value]));
+  const parsed = settingsSchema.safeParse(raw);
+  const wrong = new Set<string>();
+  for (const issue of parsed.error?.issues ?? []) wrong.add(String(issue.path[0]));
+  for (const name of wrong) problems.push(describeWrong(name, raw[name]));
+  // The rest is checked even when something is wrong already: one message for all of it.
+  const settings = settingsSchema.parse(omit(raw, wrong));
+  const extra: Readonly<Record<string, unknown>> = settings;
+  const text = (name: string | undefined): string | undefined => {
+    const value = name === undefined ? undefined : extra[name];
+    return typeof value === 'string' ? value : undefined;
+  };
+
+  const file = readConfigFile(path.join(projectDir, 'switchyard.yaml'));
+  problems.push(...file.problems);
+  const { limits, clamps } = readLimits(raw, problems);
+  reportUnknown(Object.keys(raw), problems);
+  if (settings.QUEUE_BACKEND === 'redis' && settings.REDIS_URL === undefined && !wrong.has('REDIS_URL')) {
+    problems.push('QUEUE_BACKEND is redis, but REDIS_URL is not set. Set REDIS_URL, or remove QUEUE_BACKEND.');
+  }
+  const providerSettings = readProviders(file.value, text, problems);
+  const defaultModel = readModel(settings.SWITCHYARD_MODEL ?? file.value.models.default, providerSettings, problems);
+  if (problems.length > 0) throw invalid(problems);
+
+  return {
+    projectDir,
+    dataDir: path.resolve(projectDir, settings.SWITCHYARD_DATA_DIR),
+    agentsDir: path.resolve(projectDir, settings.SWITCHYARD_AGENTS_DIR),
+    databaseUrl: settings.DATABASE_URL,
+    redisUrl: settings.REDIS_URL,
+    queueBackend: settings.QUEUE_BACKEND ?? (settings.REDIS_URL === undefined ? 'postgres' : 'redis'),
+    host: settings.SWITCHYARD_HOST,
+    port: settings.SWITCHYARD_PORT,
+    telegram:
+      settings.TELEGRAM_BOT_TOKEN === undefined || !file.value.channels.telegram.enabled
+        ? undefined
+        : { token: settings.TELEGRAM_BOT_TOKEN, apiRoot: settings.TELEGRAM_API_ROOT },
+    providers: providerSettings,
+    defaultModel,
+    prices: readPrices(file.value),
+    defaultAgent: file.value.defaults.agent,
+    dockerHost: settings.DOCKER_HOST,
+    logLevel: settings.LOG_LEVEL,
+    failAt: settings.FAIL_AT,
+    workerSlots: settings.SWITCHYARD_WORKER_SLOTS,
+    limits,
+    limitClamps: clamps,
+    settings: Object.keys(settingsSchema.shape).map((name) => report(name, values.get(name))),
+  };
+}
+
+interface Variable {
+  readonly value: string;
+  readonly source: 'environment' | '.env';
+}
+
+function readVariables(
+  env: Readonly<Record<string, string | undefined>>,
+  file: string,
+  problems: string[],
+): Map<string, Variable> {
+  const values = new Map<string, Variable>();
+  try {
+    const lines = existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {};
+    for (const [name, value] of Object.entries(lines)) {
+      if (value !== undefined && value !== '') values.set(name, { value, source: '.env' });
+    }
+  } catch (err) {
+    problems.push(`${file} cannot be read: ${err instanceof Error ? err.message : String(err)}.`);
+  }
+  for (const [name, value] of Object.entries(env)) {
+    if (value !== undefined && value !== '') values.set(name, { value, source: 'environment' });
+  }
+  return values;
+}
+
+function describeWrong(name: string, value: string | undefined): string {
+  const { mend, isSecret } = noteOf(name);
+  const shown = isSecret === true || value === undefined ? '' : ` ("${value.slice(0, 80)}")`;
+  return `${name}${shown} is not valid. ${mend}`;
+}
+
+function report(name: string, variable: Variable | undefined): SettingReport {
+  const { what, isSecret } = noteOf(name);
+  const value = variable === undefined ? undefined : isSecret === true ? 'set' : variable.value;
+  return { name, what, value, source: variable?.source ?? 'default' };
+}
+
+function omit(raw: Readonly<Record<string, string>>, names: ReadonlySet<string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(raw).filter(([name]) => !names.has(name)));
+}
+
+function readLimits(raw: Readonly<Record<string, string>>, problems: string[]) {
+  const overrides: Record<string, number> = {};
+  for (const name of limitNames()) {
+    const variable = limitVariable(name);
+    const value = raw[variable];
+    if (value === undefined) continue;
+    if (/^\d+$/.test(value)) overrides[name] = Number(value);
+    else problems.push(`${variable} ("${value.slice(0, 80)}") is not a whole number. See ./switchyard config limits.`);
+  }
+  return resolveLimits(overrides);
+}
+
+/** A misspelt variable would otherwise be ignored without a word. Only our own prefix is ours to judge. */
+function reportUnknown(names: readonly string[], problems: string[]): void {
+  const known = [...Object.keys(settingsSchema.shape), ...limitNames().map(limitVariable), 'SWITCHYARD_YES'];
+  for (const name of names) {
+    if (!name.startsWith('SWITCHYARD_') || known.includes(name)) continue;
+    const near = nearestWord(name, known);
+    problems.push(`${name} is not a setting. ${near === undefined ? 'Remove it.' : `Did you mean ${near}?`}`);
+  }
+}
+
+function readProviders(
+  file: ConfigFile,
+  text: (name: string | undefined) => string | undefined,
+  problems: string[],
+): ProviderSettings {
+  const settings: Record<string, ProviderSetting> = {};
+  for (const name of providerNames()) {
+    const { keyEnv, baseUrlEnv } = providerOf(name);
+    const own = file.models.providers[name];
+    const apiKey = text(keyEnv);
+    const baseUrl = text(baseUrlEnv) ?? own?.base_url;
+    settings[name] = {
+      ...(apiKey === undefined ? {} : { apiKey }),
+      ...(baseUrl === undefined ? {} : { baseUrl }),
+      ...(own?.wire === undefined ? {} : { wire: own.wire }),
+      ...(own?.compat === undefined ? {} : { compat: withoutUndefined(own.compat) }),
+    };
+  }
+  for (const name of Object.keys(file.models.providers)) {
+    if (isProviderName(name)) continue;
+    const near = nearestWord(name, providerNames());
+    problems.push(
+      `switchyard.yaml: models.providers.${name} is not a provider. ${near === undefined ? `There are ${providerNames().join(', ')}.` : `Did you mean ${near}?`}`,
+    );
+  }
+  return settings;
+}
+
+/** zod leaves optional keys typed as possibly undefined; the receiving types tell absent from undefined. */
+function withoutUndefined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
+}
+
+function readModel(configured: string | undefined, settings: ProviderSettings, problems: string[]): ModelRef {
+  try {
+    const model = chooseDefaultModel(settings, configured);
+    const missing = missingKey(model, settings);
+    if (missing !== undefined)
+      problems.push(`The default model is ${model.text}, but its provider has no key. ${missing}`);
+    return model;
+  } catch (err) {
+    if (!isAppError(err)) throw err;
+    problems.push(err.text);
+    return chooseDefaultModel({}, 'demo');
+  }
+}
+
+function readPrices(file: ConfigFile): Record<string, TokenRates> {
+  return Object.fromEntries(
+    Object.entries(file.models.prices).map(([model, price]) => [
+      model,
+      {
+        inputMicros: usdToMicros(price.input),
+        outputMicros: usdToMicros(price.output),
+        ...(price.cache_read === undefined ? {} : { cacheReadMicros: usdToMicros(price.cache_read) }),
+        ...(price.cache_write === undefined ? {} : { cacheWriteMicros: usdToMicros(price.cache_write) }),
+      },
+    ]),
+  );
+}
+
+function invalid(problems: readonly string[]): AppError {
+  const head = problems.length === 1 ? 'A setting is wrong:' : `${problems.length} settings are wrong:`;
+  return new AppError('config.invalid', `${head}\n${problems.map((problem) => `  - ${problem}`).join('\n')}`, {
+    mend: 'Correct them in the environment, .env or switchyard.yaml, then run ./switchyard config check.',
+  });
+}
+
+/** Whether errors are shown with their stack; read without the rest, which may be what is wrong. */
+export function hasDebugOutput(): boolean {
+  return process.env['LOG_LEVEL'] === 'debug' || process.env['LOG_LEVEL'] === 'trace';
+}

@@ -1,0 +1,124 @@
+import { z } from 'zod';
+import { isProviderName, type ProviderName, providerOf, providers } from '#core/models/providers.ts';
+
+/** What is said about a setting. */
+export interface SettingNote {
+  readonly what: string;
+  readonly mend: string;
+  /** Never printed, not even when wrong. URLs of databases count: they carry passwords. */
+  readonly isSecret?: true;
+}
+
+function note<T extends z.ZodType>(schema: T, about: SettingNote): T {
+  return schema.meta({ ...about });
+}
+
+const httpUrl = (what: string) =>
+  note(z.url({ protocol: /^https?$/ }).optional(), { what, mend: 'Set a URL that begins with http:// or https://.' });
+const secret = (what: string) =>
+  note(z.string().regex(/^\S+$/, 'holds white space').optional(), {
+    what,
+    mend: 'Copy the key again, without spaces or line breaks.',
+    isSecret: true,
+  });
+
+/** Every environment variable the product reads, as text in and typed values out. */
+export const settingsSchema = z.object({
+  DATABASE_URL: note(z.url({ protocol: /^postgres(ql)?$/ }).optional(), {
+    what: 'Postgres 15 or newer; without it the embedded one is used.',
+    mend: 'Set it like postgres://user:password@host:5432/name, or remove it to use the embedded database.',
+    isSecret: true,
+  }),
+  REDIS_URL: note(z.url({ protocol: /^rediss?$/ }).optional(), {
+    what: 'Redis 6.2 or newer for the queue.',
+    mend: 'Set it like redis://host:6379, or remove it to keep the queue in Postgres.',
+    isSecret: true,
+  }),
+  QUEUE_BACKEND: note(z.enum(['redis', 'postgres']).optional(), {
+    what: 'What carries the queue; redis when REDIS_URL is set, else postgres.',
+    mend: 'Set redis or postgres, or remove it.',
+  }),
+  SWITCHYARD_DATA_DIR: note(z.string().default('.switchyard/data'), {
+    what: 'Folder of the embedded database and of tokens; relative to the project.',
+    mend: 'Set a folder that can be written to.',
+  }),
+  SWITCHYARD_AGENTS_DIR: note(z.string().default('agents'), {
+    what: 'Folder of the agent files; relative to the project.',
+    mend: 'Set a folder with *.md files.',
+  }),
+  SWITCHYARD_HOST: note(
+    z
+      .string()
+      .regex(/^[\w.:-]+$/)
+      .default('127.0.0.1'),
+    {
+      what: 'Address the gateway listens on.',
+      mend: 'Set an address such as 127.0.0.1 or 0.0.0.0.',
+    },
+  ),
+  SWITCHYARD_PORT: note(z.coerce.number().int().min(0).max(65_535).default(8420), {
+    what: 'Port the gateway listens on; 0 takes any free one.',
+    mend: 'Set a whole number from 0 to 65535.',
+  }),
+  SWITCHYARD_WORKER_SLOTS: note(z.coerce.number().int().min(1).max(1000).default(32), {
+    what: 'Turns one worker runs at the same time.',
+    mend: 'Set a whole number from 1 to 1000.',
+  }),
+  SWITCHYARD_MODEL: note(z.string().optional(), {
+    what: 'The default model, as provider:model; without it the first provider with a key, else the built-in demo.',
+    mend: 'Set provider:model, for example openai:gpt-5.5, or demo.',
+  }),
+  TELEGRAM_BOT_TOKEN: note(
+    z
+      .string()
+      .regex(/^\d+:[\w-]+$/)
+      .optional(),
+    {
+      what: 'Token of a Telegram bot.',
+      mend: 'Copy the whole token that @BotFather gave you; it looks like 123456789:AAF...',
+      isSecret: true,
+    },
+  ),
+  TELEGRAM_API_ROOT: httpUrl('Another Bot API server than https://api.telegram.org.'),
+  DOCKER_HOST: note(
+    z
+      .string()
+      .regex(/^(unix:\/\/\/|tcp:\/\/|https?:\/\/)\S+$/)
+      .optional(),
+    {
+      what: 'The Docker engine that runs sandboxes; without it the local socket.',
+      mend: 'Set it like unix:///var/run/docker.sock or tcp://host:2375.',
+    },
+  ),
+  LOG_LEVEL: note(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'), {
+    what: 'Least severe log lines to write.',
+    mend: 'Set trace, debug, info, warn, error or silent.',
+  }),
+  FAIL_AT: note(z.string().optional(), {
+    what: 'Ends the process at a named point, for crash tests.',
+    mend: 'Remove it.',
+  }),
+  ...providerSettings(),
+});
+
+/** Keys and base URLs, one pair for each row of the provider table. */
+function providerSettings(): Record<string, z.ZodOptional<z.ZodType<string>>> {
+  const shape: Record<string, z.ZodOptional<z.ZodType<string>>> = {};
+  for (const name of providerNames()) {
+    const { title, keyEnv, baseUrlEnv } = providerOf(name);
+    if (keyEnv !== undefined) shape[keyEnv] = secret(`Key for ${title}.`);
+    if (baseUrlEnv !== undefined) shape[baseUrlEnv] = httpUrl(`Another address for ${title}.`);
+  }
+  return shape;
+}
+
+/** Every provider, in the order of the table. */
+export function providerNames(): ProviderName[] {
+  return Object.keys(providers).filter(isProviderName);
+}
+
+/** The note of a variable the schema knows. */
+export function noteOf(name: string): SettingNote {
+  const shape: Readonly<Record<string, z.ZodType>> = settingsSchema.shape;
+  return shape[name]?.meta() as unknown as SettingNote;
+}

@@ -1,0 +1,2 @@
+import { measureSandbox } from '/work/main/bench/sandbox-probe.ts';
+console.log(await measureSandbox());

@@ -1,0 +1,170 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { isAppError, toAppError } from '#core/kit/errors.ts';
+import { addressAgent } from './address-agent.ts';
+import { toCard } from './approval-card.ts';
+import { painter } from './ask-once.ts';
+import { type ChatOptions, chatExit } from './chat-options.ts';
+import { cleanText } from './clean-text.ts';
+import type { ConsoleClient } from './console-client.ts';
+import { Screen } from './screen.ts';
+import { Transcript } from './transcript.ts';
+
+const historyRowsMax = 10;
+const historyLinesMax = 500;
+/** Two interrupts within this time leave the chat. */
+const interruptMs = 2_000;
+/** A card that appears while someone writes waits for Tab: a letter meant for a word must not approve anything. */
+const typingMs = 1_500;
+const localCommands = ['/quit', '/save'];
+
+/** The dialogue in a terminal. @returns the exit code. */
+export async function converse(client: ConsoleClient, options: ChatOptions): Promise<number> {
+  const paint = painter(options.stdout);
+  const leave = new AbortController();
+  const signal = AbortSignal.any([options.signal, leave.signal]);
+  const past = await client.history(historyRowsMax);
+  const commands = (await client.commands()).map(({ name }) => `/${name}`);
+  const writePrompt = `${paint(['bold', 'green'], options.user)} › `;
+  let interruptedAt = 0;
+  let typedAt = 0;
+  let isAnswering = false;
+
+  using screen = new Screen({
+    stdin: options.stdin,
+    stdout: options.stdout,
+    history: await readLines(options.historyFile),
+    complete: (line) =>
+      line.startsWith('/') ? [...commands, ...localCommands].filter((command) => command.startsWith(line)) : [],
+    onLine: (text) => void onLine(text.trim()).catch(tell),
+    onKey: (key) => onKey(key),
+    onInterrupt: () => onInterrupt(),
+    onEnd: () => leave.abort(),
+  });
+  const transcript = new Transcript({ screen, paint });
+
+  const tell = (err: unknown): void => {
+    if (!signal.aborted) screen.print(paint('red', cleanText(toAppError(err).text)));
+  };
+
+  /** Puts the keys of the open card into the prompt, or the prompt for writing back. */
+  const showPrompt = (): void => {
+    const card = transcript.openCard;
+    if (card === undefined) isAnswering = false;
+    const keys = [...(card?.labels ?? [])].map(([key, label]) => `${paint('bold', `[${key}]`)} ${cleanText(label)}`);
+    screen.setPrompt(isAnswering ? `${keys.join('  ')}  ${paint('dim', '[Tab] write')} › ` : writePrompt);
+  };
+
+  const press = async (key: string): Promise<void> => {
+    const card = transcript.openCard;
+    const token = card?.keys.get(key);
+    if (card === undefined || token === undefined) return;
+    transcript.closeCard(card.messageId);
+    showPrompt();
+    screen.print(paint('dim', `→ ${cleanText(card.labels.get(key) ?? key)}`));
+    await client.press(token, card.messageId, signal);
+  };
+
+  const onKey = (key: string): boolean => {
+    const card = transcript.openCard;
+    if (card === undefined || (screen.hasText && !isAnswering)) {
+      typedAt = Date.now();
+      return false;
+    }
+    if (key === '\t') {
+      isAnswering = !isAnswering;
+      showPrompt();
+      return true;
+    }
+    if (!isAnswering) {
+      typedAt = Date.now();
+      return false;
+    }
+    // Ctrl-C and Ctrl-D mean what they always mean; whatever is no answer is ignored.
+    if (key === '\u0003' || key === '\u0004') return false;
+    void press(key.toLowerCase()).catch(tell);
+    return true;
+  };
+
+  const onInterrupt = (): void => {
+    const isSecond = Date.now() - interruptedAt < interruptMs;
+    interruptedAt = Date.now();
+    if (isSecond) leave.abort();
+    else if (screen.hasText) screen.clearLine();
+    else if (transcript.isBusy) {
+      screen.print(paint('dim', 'Stopping … (Ctrl-C again to leave)'));
+      client.say('/stop', signal).catch(tell);
+    } else screen.print(paint('dim', 'Ctrl-C again to leave, or /quit.'));
+  };
+
+  const onLine = async (text: string): Promise<void> => {
+    if (text === '') return;
+    if (text === '/quit' || text === '/exit') {
+      leave.abort();
+      return;
+    }
+    if (/^\/save(\s|$)/.test(text)) {
+      screen.print(await saveFile(client, transcript, text));
+      return;
+    }
+    transcript.expectOwn(await client.say(addressAgent(text, options.agent), signal));
+  };
+
+  screen.print(
+    paint('dim', `Switchyard, room ${options.room}. /help shows what there is, Ctrl-C stops the work, /quit leaves.`),
+  );
+  for (const message of past.messages) transcript.take({ type: 'message', message });
+  transcript.take({ type: 'ready' });
+  showPrompt();
+
+  let exit: number = chatExit.done;
+  try {
+    for await (const event of client.follow(past.change, signal)) {
+      const before = transcript.openCard?.messageId;
+      transcript.take(event);
+      const card = transcript.openCard;
+      if (card?.messageId !== before) {
+        isAnswering = card !== undefined && !screen.hasText && Date.now() - typedAt > typingMs;
+        if (card !== undefined) options.stdout.write('\u0007');
+        if (card !== undefined && !isAnswering) screen.print(paint('dim', 'Empty the line and press Tab to answer.'));
+        showPrompt();
+      }
+    }
+  } catch (err) {
+    if (!signal.aborted) throw isAppError(err) ? err : toAppError(err);
+  } finally {
+    if (options.signal.aborted) exit = chatExit.interrupted;
+    await writeLines(options.historyFile, screen.history);
+  }
+  return exit;
+}
+
+/** `/save <number> [name]`: writes a file of the conversation into the working directory; never over another one. */
+async function saveFile(client: ConsoleClient, transcript: Transcript, command: string): Promise<string> {
+  const [, number = '', ...words] = command.split(/\s+/);
+  const file = transcript.files[Number(number) - 1];
+  if (file === undefined) return 'Say which file: /save 1';
+  // The name came from outside: only its last part, nothing hidden.
+  const offered = path.basename(cleanText(file.name).replaceAll('\\', '/')).replace(/^\.+/, '') || 'file';
+  const target = path.resolve(words.join(' ') || offered);
+  try {
+    await writeFile(target, await client.file(file.messageId, file.index), { flag: 'wx' });
+    return `Saved as ${target}`;
+  } catch (err) {
+    if (err instanceof Error && 'code' in err && err.code === 'EEXIST') return `${target} exists: give another name.`;
+    throw err;
+  }
+}
+
+async function readLines(file: string | undefined): Promise<string[]> {
+  if (file === undefined) return [];
+  const text = await readFile(file, 'utf8').catch(() => '');
+  return text.split('\n').filter((line) => line !== '');
+}
+
+async function writeLines(file: string | undefined, lines: readonly string[]): Promise<void> {
+  if (file === undefined) return;
+  const kept = lines.slice(0, historyLinesMax).map((line) => `${line}\n`);
+  // Losing the history is not worth an error at the end of a good chat.
+  await writeFile(file, kept.join(''), { mode: 0o600 }).catch(() => undefined);
+}

@@ -1,0 +1,46 @@
+import type { Db } from '#core/kit/database.ts';
+import type { LimitClamp, Limits } from '#core/kit/limits.ts';
+import type { Finding } from './finding.ts';
+import type { Terminal } from './terminal.ts';
+
+/** One variable as `config check` shows it; `value` is `set` for secrets and undefined for defaults. */
+export interface SettingLine {
+  readonly name: string;
+  readonly what: string;
+  readonly value: string | undefined;
+  readonly source: string;
+}
+
+/** What the commands show of the settings. */
+export interface SettingsView {
+  readonly settings: readonly SettingLine[];
+  readonly model: string;
+  readonly database: string;
+  readonly queue: string;
+  readonly dataDir: string;
+  readonly agentsDir: string;
+  readonly limits: Limits;
+  readonly limitClamps: readonly LimitClamp[];
+}
+
+/** Which of the product's parts a process runs. */
+export type ProcessMode = 'all' | 'gateway' | 'worker';
+
+/** What the command line needs from the outside. Everything is a function, so that `--help` opens and reads nothing. */
+export interface CliDeps {
+  readonly version: string;
+  readonly installDir: string;
+  readonly terminal: Terminal;
+  /** Aborts at the first SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+  /** Runs the parts until the signal aborts and they have stopped. */
+  start(mode: ProcessMode, signal: AbortSignal): Promise<void>;
+  diagnose(): Promise<readonly Finding[]>;
+  /** @throws AppError `config.invalid` listing everything that is wrong. */
+  readSettings(): SettingsView;
+  /**
+   * The migrated database, for a command that looks or changes one thing: the one a running process supervises, or the
+   * embedded one started for as long as the command runs.
+   */
+  openDatabase(): Promise<{ readonly db: Db } & AsyncDisposable>;
+}

@@ -1,0 +1,19 @@
+import type { Tx } from '../kit/database.ts';
+import { cancelTurns } from '../lanes/cancel-turns.ts';
+import type { CancelledTurns } from '../lanes/lane.ts';
+import { putMessages } from '../outbox/put-messages.ts';
+import { settledCard } from './approval-card.ts';
+import { cancelApprovals } from './cancel-approvals.ts';
+
+/**
+ * Stops everything of a session: the running turn is asked to end, waiting and queued ones end here, their approvals
+ * are cancelled and their cards say so. The caller rings the wake after its commit.
+ */
+export async function cancelSessionWork(tx: Tx, sessionId: string): Promise<CancelledTurns> {
+  let cancelled: CancelledTurns = { isRunningAsked: false, ended: [], wake: undefined };
+  await cancelApprovals(tx, { sessionId }, 'the work was stopped', async (approvals) => {
+    cancelled = await cancelTurns(tx, sessionId, { withQueued: true });
+    await putMessages(tx, approvals.map(settledCard));
+  });
+  return cancelled;
+}

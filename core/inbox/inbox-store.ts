@@ -1,0 +1,91 @@
+import { sql } from 'kysely';
+import { z } from 'zod';
+import type { Db, Tx } from '../kit/database.ts';
+import { newId } from '../kit/ids.ts';
+import { toStorableJson } from '../kit/json.ts';
+
+/** A stored platform event that waits to be routed. */
+export interface InboxRow {
+  readonly id: string;
+  readonly channel: string;
+  readonly account: string;
+  readonly dedupKey: string;
+  readonly raw: unknown;
+  readonly attempts: number;
+}
+
+const storedSchema = z.object({ id: z.string(), dedup_key: z.string() });
+
+/**
+ * Stores raw events; a key that is already there is left alone. Returns the rows that are new, in their given order.
+ * NUL and lone surrogates, which jsonb refuses, are replaced first: hostile input must not block the events behind it.
+ */
+export async function insertRawEvents(
+  db: Db,
+  source: { readonly channel: string; readonly account: string },
+  events: readonly { readonly dedupKey: string; readonly raw: unknown }[],
+): Promise<InboxRow[]> {
+  if (events.length === 0) return [];
+  const items = events.map((event) => ({
+    id: newId(),
+    key: event.dedupKey,
+    raw: JSON.parse(toStorableJson(event.raw)) as unknown,
+  }));
+  const { rows } = await sql`
+    insert into inbox (id, channel, account, dedup_key, raw)
+    select (item ->> 'id')::uuid, ${source.channel}, ${source.account}, item ->> 'key', item -> 'raw'
+    from jsonb_array_elements(${JSON.stringify(items)}::jsonb) item
+    on conflict (channel, account, dedup_key) do nothing
+    returning id::text, dedup_key
+  `.execute(db);
+  const stored = new Set(rows.map((row) => storedSchema.parse(row).id));
+  return items
+    .filter((item) => stored.has(item.id))
+    .map((item) => ({ id: item.id, ...source, dedupKey: item.key, raw: item.raw, attempts: 0 }));
+}
+
+/** Events nobody routed: left by a crash between the commit and the routing, or failed before. Oldest first. */
+export async function findPendingEvents(
+  db: Db,
+  source: { readonly channel: string; readonly account: string },
+  options: { readonly olderThanMs: number; readonly attemptsMax: number; readonly rowsMax: number },
+): Promise<InboxRow[]> {
+  const { rows } = await sql<{
+    id: string;
+    channel: string;
+    account: string;
+    dedup_key: string;
+    raw: unknown;
+    attempts: number;
+  }>`
+    select id, channel, account, dedup_key, raw, attempts from inbox
+    where state = 'pending' and channel = ${source.channel} and account = ${source.account}
+      and received_at < clock_timestamp() - make_interval(secs => ${options.olderThanMs / 1000})
+      and attempts < ${options.attemptsMax}
+    order by id limit ${options.rowsMax}
+  `.execute(db);
+  return rows.map((row) => ({
+    id: row.id,
+    channel: row.channel,
+    account: row.account,
+    dedupKey: row.dedup_key,
+    raw: row.raw,
+    attempts: row.attempts,
+  }));
+}
+
+/** Ends an event's way, once: `routed` when it had an effect, `ignored` when it was not for us. */
+export async function markEvent(db: Db | Tx, id: string, state: 'routed' | 'ignored'): Promise<void> {
+  await sql`
+    update inbox set state = ${state}, routed_at = clock_timestamp() where id = ${id} and state = 'pending'
+  `.execute(db);
+}
+
+/** Counts a failed try; the last one allowed makes the event `failed`, for an operator to look at. */
+export async function markAttemptFailed(db: Db, id: string, error: string, attemptsMax: number): Promise<void> {
+  await sql`
+    update inbox set attempts = attempts + 1, error = ${error.slice(0, 500)},
+      state = case when attempts + 1 >= ${attemptsMax} then 'failed' else state end
+    where id = ${id} and state = 'pending'
+  `.execute(db);
+}

@@ -1,0 +1,147 @@
+import { sql } from 'kysely';
+import type { Db, Tx } from '../kit/database.ts';
+import { newId } from '../kit/ids.ts';
+import type { Identity, Person, PersonRole } from './person.ts';
+
+interface IdentityRow {
+  id: string;
+  channel: string;
+  account: string;
+  external_id: string;
+  display_name: string;
+  refused_at: Date | null;
+  person_id: string | null;
+  person_name: string | null;
+  person_role: PersonRole | null;
+}
+
+export interface IdentityKey {
+  readonly channel: string;
+  readonly account: string;
+  readonly externalId: string;
+  readonly displayName: string;
+}
+
+/** Finds the identity of a platform account, creating it as a stranger's when it is new. */
+export async function ensureIdentity(db: Db | Tx, key: IdentityKey): Promise<Identity> {
+  const found = await findIdentity(db, key);
+  if (found !== undefined) return found;
+  await sql`
+    insert into identity (id, channel, account, external_id, display_name)
+    values (${newId()}, ${key.channel}, ${key.account}, ${key.externalId}, ${key.displayName})
+    on conflict (channel, account, external_id) do nothing
+  `.execute(db);
+  const created = await findIdentity(db, key);
+  if (created === undefined) throw new Error('the identity that was just inserted is gone');
+  return created;
+}
+
+async function findIdentity(db: Db | Tx, key: IdentityKey): Promise<Identity | undefined> {
+  const { rows } = await sql<IdentityRow>`
+    select i.id, i.channel, i.account, i.external_id, i.display_name, i.refused_at,
+           p.id as person_id, p.display_name as person_name, p.role as person_role
+    from identity i left join person p on p.id = i.person_id and p.disabled_at is null
+    where i.channel = ${key.channel} and i.account = ${key.account} and i.external_id = ${key.externalId}
+  `.execute(db);
+  const row = rows[0];
+  return row === undefined ? undefined : toIdentity(row);
+}
+
+function toIdentity(row: IdentityRow): Identity {
+  const person: Person | undefined =
+    row.person_id === null || row.person_role === null
+      ? undefined
+      : { id: row.person_id, displayName: row.person_name ?? row.display_name, role: row.person_role };
+  return {
+    id: row.id,
+    channel: row.channel,
+    account: row.account,
+    externalId: row.external_id,
+    displayName: row.display_name,
+    person,
+    wasRefused: row.refused_at !== null,
+  };
+}
+
+/** Marks a stranger as refused. @returns false when that had already been done, so that the refusal is said once. */
+export async function markRefused(tx: Db | Tx, identityId: string): Promise<boolean> {
+  const result = await sql`
+    update identity set refused_at = clock_timestamp() where id = ${identityId} and refused_at is null
+  `.execute(tx);
+  return (result.numAffectedRows ?? 0n) > 0n;
+}
+
+/** Counts a wrong pairing code. @returns how many this identity has tried in all. */
+export async function countWrongCode(tx: Db | Tx, identityId: string): Promise<number> {
+  const { rows } = await sql<{ wrong_codes: number }>`
+    update identity set wrong_codes = wrong_codes + 1 where id = ${identityId} returning wrong_codes
+  `.execute(tx);
+  return rows[0]?.wrong_codes ?? 0;
+}
+
+export async function insertPerson(tx: Db | Tx, person: Person): Promise<void> {
+  await sql`
+    insert into person (id, display_name, role) values (${person.id}, ${person.displayName}, ${person.role})
+  `.execute(tx);
+}
+
+export async function assignPerson(tx: Db | Tx, identityId: string, personId: string): Promise<void> {
+  await sql`update identity set person_id = ${personId} where id = ${identityId}`.execute(tx);
+}
+
+/** The first owner, who is the operator of this installation. */
+export async function findOwner(db: Db | Tx): Promise<Person | undefined> {
+  const { rows } = await sql<{ id: string; display_name: string; role: PersonRole }>`
+    select id, display_name, role from person where role = 'owner' and disabled_at is null order by created_at limit 1
+  `.execute(db);
+  const row = rows[0];
+  return row === undefined ? undefined : { id: row.id, displayName: row.display_name, role: row.role };
+}
+
+export async function countPairedIdentities(db: Db | Tx, exceptChannel: string): Promise<number> {
+  const { rows } = await sql<{ count: number }>`
+    select count(*)::int as count from identity where person_id is not null and channel <> ${exceptChannel}
+  `.execute(db);
+  return rows[0]?.count ?? 0;
+}
+
+export interface NewPairingCode {
+  readonly codeHash: string;
+  readonly role: PersonRole;
+  readonly createdBy: string | undefined;
+  readonly validMs: number;
+}
+
+export async function insertPairingCode(db: Db | Tx, code: NewPairingCode): Promise<void> {
+  await sql`
+    insert into pairing_code (code_hash, role, created_by, expires_at)
+    values (${code.codeHash}, ${code.role}, ${code.createdBy ?? null},
+            clock_timestamp() + make_interval(secs => ${code.validMs / 1000}))
+  `.execute(db);
+}
+
+/** Counts codes that could still be used, so that nobody piles them up. */
+export async function countOpenPairingCodes(db: Db | Tx): Promise<number> {
+  const { rows } = await sql<{ count: number }>`
+    select count(*)::int as count from pairing_code where used_at is null and expires_at > clock_timestamp()
+  `.execute(db);
+  return rows[0]?.count ?? 0;
+}
+
+/** Uses a code once. @returns the role it gives, or undefined when it is unknown, used or expired. */
+export async function usePairingCode(tx: Tx, codeHash: string, identityId: string): Promise<PersonRole | undefined> {
+  const { rows } = await sql<{ role: PersonRole }>`
+    update pairing_code set used_at = clock_timestamp(), used_by = ${identityId}
+    where code_hash = ${codeHash} and used_at is null and expires_at > clock_timestamp()
+    returning role
+  `.execute(tx);
+  return rows[0]?.role;
+}
+
+/** The role a person has now; undefined when they are unknown or were removed. */
+export async function findPersonRole(db: Db | Tx, personId: string): Promise<PersonRole | undefined> {
+  const { rows } = await sql<{ role: PersonRole }>`
+    select role from person where id = ${personId} and disabled_at is null
+  `.execute(db);
+  return rows[0]?.role;
+}

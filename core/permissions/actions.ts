@@ -1,0 +1,51 @@
+/** How a resource of an action is written, normalised and matched. */
+export type ResourceKind = 'command' | 'path' | 'host' | 'name';
+
+interface ActionRow {
+  readonly resource: ResourceKind;
+  /** What the action does, for `agent check` and messages. */
+  readonly title: string;
+}
+
+/**
+ * The closed registry of everything a grant may speak of. A wildcard in a profile (`file.*`) expands against it when
+ * the profile is loaded, so that an action added later is never granted by an old pattern's accident of spelling.
+ */
+export const actionTable = {
+  'tool.exec': { resource: 'command', title: 'run a command' },
+  'file.read': { resource: 'path', title: 'read a file' },
+  'file.write': { resource: 'path', title: 'write a file' },
+  'file.list': { resource: 'path', title: 'list files' },
+  'file.search': { resource: 'path', title: 'search files' },
+  'memory.read': { resource: 'name', title: 'look into memory' },
+  'memory.write': { resource: 'name', title: 'remember something' },
+  'session.list': { resource: 'name', title: 'list sessions' },
+  'session.read': { resource: 'name', title: 'read a session' },
+  'session.end': { resource: 'name', title: 'end a session' },
+  'budget.read': { resource: 'name', title: 'read costs and budgets' },
+  'budget.write': { resource: 'name', title: 'change a budget' },
+  'message.send': { resource: 'name', title: 'send a message' },
+  'topic.publish': { resource: 'name', title: 'publish on a topic' },
+  'topic.subscribe': { resource: 'name', title: 'subscribe to a topic' },
+  'blackboard.read': { resource: 'name', title: 'read the blackboard' },
+  'blackboard.write': { resource: 'name', title: 'write on the blackboard' },
+  'http.request': { resource: 'host', title: 'make a web request' },
+} as const satisfies Record<string, ActionRow>;
+
+export type Action = keyof typeof actionTable;
+
+/** Every action, in the order of the table. */
+export const actionNames: readonly Action[] = Object.keys(actionTable).filter(isAction);
+
+export function isAction(name: string): name is Action {
+  return Object.hasOwn(actionTable, name);
+}
+
+/**
+ * The actions a name or wildcard of a profile stands for: `file.read`, `file.*`, `*`. Empty when it names nothing.
+ */
+export function expandAction(pattern: string): readonly Action[] {
+  if (pattern === '*' || pattern === '**') return actionNames;
+  if (pattern.endsWith('.*')) return actionNames.filter((name) => name.startsWith(pattern.slice(0, -1)));
+  return isAction(pattern) ? [pattern] : [];
+}

@@ -1,0 +1,161 @@
+import { sql } from 'kysely';
+import type { Db, Tx } from '../kit/database.ts';
+import { newId } from '../kit/ids.ts';
+import { type Conversation, type Origin, originSchema, threadKey } from './origin.ts';
+import type { QueueMode, Session, SessionEvent, SessionSummary, Thread } from './session.ts';
+
+interface ThreadRow {
+  thread_key: string;
+  conversation: Conversation;
+  agent_name: string | null;
+  queue_mode: QueueMode;
+}
+
+interface SessionRow {
+  id: string;
+  thread_key: string;
+  agent_name: string;
+  origin: unknown;
+  state: 'active' | 'ended';
+  created_at: Date;
+}
+
+/** The thread of a conversation, created with the defaults (mode steer) at the first message. */
+export async function ensureThread(db: Db | Tx, conversation: Conversation): Promise<Thread> {
+  const key = threadKey(conversation);
+  const found = await sql<ThreadRow>`
+    select thread_key, conversation, agent_name, queue_mode from thread where thread_key = ${key}
+  `.execute(db);
+  const row =
+    found.rows[0] ??
+    (
+      await sql<ThreadRow>`
+        insert into thread (thread_key, conversation) values (${key}, ${JSON.stringify(conversation)}::jsonb)
+        on conflict (thread_key) do update set updated_at = thread.updated_at
+        returning thread_key, conversation, agent_name, queue_mode
+      `.execute(db)
+    ).rows[0];
+  if (row === undefined) throw new Error('the thread that was just inserted is gone');
+  return {
+    threadKey: row.thread_key,
+    conversation: row.conversation,
+    agentName: row.agent_name ?? undefined,
+    queueMode: row.queue_mode,
+  };
+}
+
+export async function setThreadAgent(db: Db | Tx, key: string, agentName: string): Promise<void> {
+  await sql`
+    update thread set agent_name = ${agentName}, updated_at = clock_timestamp() where thread_key = ${key}
+  `.execute(db);
+}
+
+export async function setQueueMode(db: Db | Tx, key: string, mode: QueueMode): Promise<void> {
+  await sql`
+    update thread set queue_mode = ${mode}, updated_at = clock_timestamp() where thread_key = ${key}
+  `.execute(db);
+}
+
+/** The active session of a thread with an agent, created when there is none; two at once get the same one. */
+export async function ensureSession(
+  db: Db | Tx,
+  options: { readonly threadKey: string; readonly agentName: string; readonly origin: Origin },
+): Promise<Session> {
+  const find = async (): Promise<SessionRow | undefined> =>
+    (
+      await sql<SessionRow>`
+        select id, thread_key, agent_name, origin, state, created_at from session
+        where thread_key = ${options.threadKey} and agent_name = ${options.agentName} and state = 'active'
+      `.execute(db)
+    ).rows[0];
+  let row = await find();
+  if (row === undefined) {
+    await sql`
+      insert into session (id, thread_key, agent_name, origin)
+      values (${newId()}, ${options.threadKey}, ${options.agentName}, ${JSON.stringify(options.origin)}::jsonb)
+      on conflict (thread_key, agent_name) where state = 'active' do nothing
+    `.execute(db);
+    row = await find();
+  }
+  if (row === undefined) throw new Error('the session that was just inserted is gone');
+  return toSession(row);
+}
+
+/** Ends every active session of a thread; the next message starts anew. @returns their ids. */
+export async function endSessions(tx: Tx, key: string): Promise<string[]> {
+  const { rows } = await sql<{ id: string }>`
+    update session set state = 'ended', ended_at = clock_timestamp()
+    where thread_key = ${key} and state = 'active' returning id
+  `.execute(tx);
+  return rows.map((row) => row.id);
+}
+
+/** Active sessions of a thread, newest first. */
+export async function findActiveSessions(db: Db | Tx, key: string): Promise<Session[]> {
+  const { rows } = await sql<SessionRow>`
+    select id, thread_key, agent_name, origin, state, created_at from session
+    where thread_key = ${key} and state = 'active' order by created_at desc
+  `.execute(db);
+  return rows.map(toSession);
+}
+
+export async function findSession(db: Db | Tx, id: string): Promise<Session | undefined> {
+  const { rows } = await sql<SessionRow>`
+    select id, thread_key, agent_name, origin, state, created_at from session where id = ${id}
+  `.execute(db);
+  return rows[0] === undefined ? undefined : toSession(rows[0]);
+}
+
+/** The sessions with the latest activity first. */
+export async function listSessions(db: Db, rowsMax: number): Promise<SessionSummary[]> {
+  const { rows } = await sql<{
+    id: string;
+    thread_key: string;
+    agent_name: string;
+    state: string;
+    lane_state: string | null;
+    queued: number;
+    updated_at: Date;
+  }>`
+    select s.id, s.thread_key, s.agent_name, s.state, l.state as lane_state,
+           (select count(*)::int from turn t where t.session_id = s.id and t.state = 'queued') as queued,
+           coalesce((select max(t.created_at) from turn t where t.session_id = s.id), s.created_at) as updated_at
+    from session s left join lane l on l.session_id = s.id
+    order by updated_at desc limit ${rowsMax}
+  `.execute(db);
+  return rows.map((row) => ({
+    id: row.id,
+    threadKey: row.thread_key,
+    agentName: row.agent_name,
+    state: row.state,
+    laneState: row.lane_state ?? 'idle',
+    queuedTurns: row.queued,
+    updatedAt: row.updated_at,
+  }));
+}
+
+/** The last `rowsMax` events of a session, oldest first. */
+export async function readEvents(db: Db | Tx, sessionId: string, rowsMax: number): Promise<SessionEvent[]> {
+  const { rows } = await sql<{ seq: number; turn_id: string | null; kind: string; payload: unknown; created_at: Date }>`
+    select seq, turn_id, kind, payload, created_at from event
+    where session_id = ${sessionId} order by seq desc limit ${rowsMax}
+  `.execute(db);
+  return rows.reverse().map((row) => ({
+    seq: row.seq,
+    turnId: row.turn_id ?? undefined,
+    kind: row.kind,
+    payload: row.payload,
+    createdAt: row.created_at,
+  }));
+}
+
+function toSession(row: SessionRow): Session {
+  return {
+    id: row.id,
+    threadKey: row.thread_key,
+    agentName: row.agent_name,
+    origin: originSchema.parse(row.origin),
+    state: row.state,
+    createdAt: row.created_at,
+  };
+}

@@ -1,0 +1,53 @@
+import { z } from 'zod';
+import { jsonSchema } from '../kit/json.ts';
+
+/**
+ * The facts a turn writes into its session, in the order they happened. They are the truth a turn resumes from after a
+ * crash and the history the next model call is built from.
+ */
+export const turnEventSchema = z.discriminatedUnion('kind', [
+  /** What a person said; steered messages arrive as further ones of the same turn. */
+  z.object({
+    kind: z.literal('user_message'),
+    /** The turn it was accepted as; a steered or collected message is recorded once, by this. */
+    sourceTurnId: z.string(),
+    text: z.string(),
+    author: z.string(),
+    messageId: z.string().optional(),
+    files: z.array(z.object({ name: z.string(), fetchKey: z.string() })).optional(),
+  }),
+  /** What a model answered. `parts` is neutral, `native` the provider's own blocks for replay. */
+  z.object({
+    kind: z.literal('assistant_message'),
+    parts: z.array(jsonSchema),
+    native: jsonSchema.optional(),
+    model: z.string(),
+    stop: z.string(),
+    usage: jsonSchema,
+    costMicros: z.string(),
+  }),
+  /** Written before a tool runs: a start without an end is an unknown outcome after a crash. */
+  z.object({ kind: z.literal('tool_started'), callId: z.string(), name: z.string() }),
+  z.object({
+    kind: z.literal('tool_finished'),
+    callId: z.string(),
+    name: z.string(),
+    text: z.string(),
+    isError: z.boolean(),
+  }),
+  z.object({ kind: z.literal('approval_requested'), callId: z.string(), approvalId: z.string(), summary: z.string() }),
+  z.object({ kind: z.literal('notice'), text: z.string() }),
+  z.object({ kind: z.literal('turn_ended'), state: z.string(), reason: z.string().optional() }),
+]);
+
+export type TurnEvent = z.infer<typeof turnEventSchema>;
+
+/** What is stored on a turn row when a message is accepted. */
+export const turnPayloadSchema = z.object({
+  text: z.string(),
+  author: z.string(),
+  messageId: z.string().optional(),
+  files: z.array(z.object({ name: z.string(), fetchKey: z.string() })).optional(),
+});
+
+export type TurnPayload = z.infer<typeof turnPayloadSchema>;

@@ -1,0 +1,35 @@
+import { sql } from 'kysely';
+import type { Db, Tx } from '../kit/database.ts';
+
+/** What is going on in a thread right now. */
+export interface ThreadWork {
+  readonly agentName: string;
+  readonly state: 'queued' | 'running' | 'waiting';
+  readonly waitingFor: string | undefined;
+  readonly text: string;
+  readonly forMs: number;
+}
+
+/** The turns of a thread that have not ended, in lane order. */
+export async function selectThreadWork(db: Db | Tx, threadKey: string): Promise<ThreadWork[]> {
+  const { rows } = await sql<{
+    agent_name: string;
+    state: ThreadWork['state'];
+    waiting_for: string | null;
+    text: string;
+    for_ms: number;
+  }>`
+    select t.agent_name, t.state, t.waiting_for, t.payload ->> 'text' as text,
+           (extract(epoch from clock_timestamp() - coalesce(t.started_at, t.created_at)) * 1000)::int as for_ms
+    from turn t join session s on s.id = t.session_id
+    where s.thread_key = ${threadKey} and t.state in ('queued', 'running', 'waiting')
+    order by t.session_id, t.seq
+  `.execute(db);
+  return rows.map((row) => ({
+    agentName: row.agent_name,
+    state: row.state,
+    waitingFor: row.waiting_for ?? undefined,
+    text: row.text,
+    forMs: row.for_ms,
+  }));
+}

@@ -1,0 +1,152 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "toolbox.h"
+
+typedef struct {
+  char *data;
+  size_t start, length, room;
+} buffer;
+
+static int connection = -1;
+static buffer incoming, outgoing;
+
+static void *must(void *memory) {
+  // Without memory there is nothing to say; the worker sees the connection end and replaces the container.
+  if (memory == NULL) _exit(70);
+  return memory;
+}
+
+static void reserve(buffer *b, size_t more) {
+  if (b->start > 0 && b->start + b->length + more > b->room) {
+    memmove(b->data, b->data + b->start, b->length);
+    b->start = 0;
+  }
+  if (b->length + more > b->room) {
+    b->room = (b->length + more) * 2;
+    b->data = must(realloc(b->data, b->room));
+  }
+}
+
+static void drop(buffer *b) {
+  free(b->data);
+  memset(b, 0, sizeof *b);
+}
+
+static void append(buffer *b, const void *data, size_t length) {
+  if (length == 0) return;
+  reserve(b, length);
+  memcpy(b->data + b->start + b->length, data, length);
+  b->length += length;
+}
+
+static void consume(buffer *b, size_t length) {
+  b->start += length;
+  b->length -= length;
+  // A large frame must not hold its memory for the rest of the session.
+  if (b->length == 0) {
+    if (b->room > 256 * 1024) drop(b);
+    b->start = 0;
+  }
+}
+
+bool wire_dial(void) {
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return false;
+  struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SOCKET_PATH};
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+    close(fd);
+    return false;
+  }
+  connection = fd;
+  wire_send(NULL, 0, "{\"hello\":\"switchyard-toolbox\",\"version\":%d}", PROTOCOL_VERSION);
+  return true;
+}
+
+void wire_close(void) {
+  if (connection >= 0) close(connection);
+  connection = -1;
+  drop(&incoming);
+  drop(&outgoing);
+}
+
+int wire_fd(void) { return connection; }
+bool wire_has_unsent(void) { return outgoing.length > 0; }
+bool wire_is_full(void) { return outgoing.length > UNSENT_MAX; }
+
+bool wire_flush(void) {
+  while (outgoing.length > 0) {
+    ssize_t sent = send(connection, outgoing.data + outgoing.start, outgoing.length, MSG_NOSIGNAL);
+    if (sent < 0) return errno == EAGAIN || errno == EINTR;
+    consume(&outgoing, (size_t)sent);
+  }
+  return true;
+}
+
+static uint32_t read_u32(const char *from) {
+  uint32_t raw;
+  memcpy(&raw, from, sizeof raw);
+  return ntohl(raw);
+}
+
+// One frame off the front of `incoming`: 1 when handled, 0 when incomplete, -1 when it is nonsense.
+static int take_frame(void (*handle)(const request *)) {
+  if (incoming.length < 8) return 0;
+  const char *head = incoming.data + incoming.start;
+  uint32_t total = read_u32(head), header_length = read_u32(head + 4);
+  if (total < 4 || total > FRAME_IN_MAX || header_length > HEADER_IN_MAX || header_length > total - 4) return -1;
+  if (incoming.length < 4 + (size_t)total) return 0;
+  // A copy of the header: it is parsed in place and a handler may send, which never touches `incoming`.
+  char *header = must(malloc(header_length + 1));
+  memcpy(header, head + 8, header_length);
+  header[header_length] = 0;
+  static request parsed;
+  bool ok = json_parse(header, header_length, &parsed.header);
+  if (ok) {
+    parsed.body = head + 8 + header_length;
+    parsed.body_length = total - 4 - header_length;
+    handle(&parsed);
+  }
+  free(header);
+  consume(&incoming, 4 + (size_t)total);
+  return ok ? 1 : -1;
+}
+
+bool wire_receive(void (*handle)(const request *)) {
+  reserve(&incoming, 64 * 1024);
+  size_t used = incoming.start + incoming.length;
+  ssize_t got = recv(connection, incoming.data + used, incoming.room - used, 0);
+  if (got == 0) return false;
+  if (got < 0) return errno == EAGAIN || errno == EINTR;
+  incoming.length += (size_t)got;
+  int state;
+  do state = take_frame(handle);
+  while (state == 1);
+  return state == 0;
+}
+
+void wire_send(const void *body, size_t length, const char *format, ...) {
+  if (connection < 0) return;
+  char header[512];
+  va_list arguments;
+  va_start(arguments, format);
+  int written = vsnprintf(header, sizeof header, format, arguments);
+  va_end(arguments);
+  if (written < 0 || (size_t)written >= sizeof header) return;
+  uint32_t lengths[2] = {htonl((uint32_t)(4 + (size_t)written + length)), htonl((uint32_t)written)};
+  append(&outgoing, lengths, sizeof lengths);
+  append(&outgoing, header, (size_t)written);
+  append(&outgoing, body, length);
+}
+
+void wire_fail(int64_t id, int error) {
+  const char *name = strerrorname_np(error);
+  wire_send(NULL, 0, "{\"id\":%lld,\"kind\":\"error\",\"error\":\"%s\"}", (long long)id, name == NULL ? "EIO" : name);
+}

@@ -1,0 +1,163 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import fastifyCookie from '@fastify/cookie';
+import fastifyRateLimit from '@fastify/rate-limit';
+import fastify, { type FastifyInstance } from 'fastify';
+import { type Clock, systemClock } from '#core/kit/clock.ts';
+import { AppError } from '#core/kit/errors.ts';
+import type { Log } from '#core/kit/log.ts';
+import { consoleRoutes } from './api/console-routes.ts';
+import { browserSessions } from './browser-session.ts';
+import { type BoardQueue, boardRoutes } from './bull-board/board-routes.ts';
+import type { ConsoleBackend } from './console-backend.ts';
+import { healthRoutes, type ReadinessCheck } from './health-routes.ts';
+import { routeOf, sendError } from './http-error.ts';
+import { type LaneView, laneRoutes } from './lane-routes.ts';
+import { loginRoutes, requireSession } from './login-routes.ts';
+import { secureRequests } from './secure-requests.ts';
+
+export interface ServerDeps {
+  readonly console: ConsoleBackend;
+  readonly queues: readonly BoardQueue[];
+  readonly readLane: (sessionId: string) => Promise<LaneView | undefined>;
+  /** How many messages of a turn are still on their way to the chat: its outbox rows that are pending or sending. */
+  readonly countUndelivered: (turnId: string) => Promise<number>;
+  readonly checks: readonly ReadinessCheck[];
+  readonly log: Log;
+  readonly clock?: Clock;
+}
+
+export interface ServerOptions {
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  /** Who holds it may say and press anything in the console. */
+  readonly operatorToken: string;
+  /** Opens the pages in a browser. */
+  readonly loginToken: string;
+  /** Signs session cookies; kept over restarts. */
+  readonly cookieKey: string;
+  readonly signal: AbortSignal;
+  /** Host names that are served besides the loopback ones; for a listener on a real interface an empty list is any. */
+  readonly hostsAllowed?: readonly string[];
+  /** Lets the dashboard change jobs. */
+  readonly isBoardWritable?: boolean;
+  readonly loginAttemptsMax?: number;
+  readonly heartbeatMs?: number;
+}
+
+export interface Server extends AsyncDisposable {
+  /** Where it listens, with the real port. */
+  readonly url: string;
+  readonly port: number;
+}
+
+const defaultLoginAttemptsMax = 5;
+/** Shorter than the idle limits of common proxies (30 to 60 s). */
+const defaultHeartbeatMs = 15_000;
+
+/**
+ * The gateway's HTTP server: health, console API, queue dashboard, lane pages. Stops when the signal aborts or when it
+ * is disposed; open streams are ended first.
+ * @throws AppError `config.invalid` when it cannot listen there.
+ */
+export async function startServer(deps: ServerDeps, options: ServerOptions): Promise<Server> {
+  const stopping = new AbortController();
+  const app = await buildApp(deps, options, AbortSignal.any([options.signal, stopping.signal]));
+  const url = await listen(app, options);
+  const stop = async (): Promise<void> => {
+    stopping.abort();
+    await app.close();
+  };
+  const onAbort = (): void => {
+    stop().catch((err: unknown) => deps.log.warn({ err }, 'server did not stop cleanly'));
+  };
+  options.signal.addEventListener('abort', onAbort, { once: true });
+  if (options.signal.aborted) onAbort();
+  return {
+    url,
+    port: Number(new URL(url).port),
+    [Symbol.asyncDispose]: async () => {
+      options.signal.removeEventListener('abort', onAbort);
+      await stop();
+    },
+  };
+}
+
+async function buildApp(deps: ServerDeps, options: ServerOptions, signal: AbortSignal): Promise<FastifyInstance> {
+  const { log } = deps;
+  const clock = deps.clock ?? systemClock;
+  const app = fastify({
+    logger: false,
+    bodyLimit: 64 * 1024,
+    routerOptions: { maxParamLength: 200 },
+    forceCloseConnections: 'idle',
+  });
+  app.setErrorHandler((error, request, reply) => sendError(log, request, reply, error));
+  app.setNotFoundHandler((request, reply) =>
+    sendError(log, request, reply, new AppError('request.not_found', 'There is nothing at this address.')),
+  );
+  app.addHook('onResponse', async (request, reply) => {
+    const { method } = request;
+    log.debug({ method, route: routeOf(request), status: reply.statusCode, ms: reply.elapsedTime }, 'request served');
+  });
+  // Forms are only used for the login.
+  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, body, done) =>
+    done(null, Object.fromEntries(new URLSearchParams(String(body)))),
+  );
+  secureRequests(app, { host: options.host, hostsAllowed: options.hostsAllowed ?? [] });
+  await app.register(fastifyCookie);
+  await app.register(fastifyRateLimit, {
+    global: false,
+    errorResponseBuilder: (_request, { ttl }) =>
+      new AppError('request.too_many', 'Too many requests.', {
+        mend: `Wait ${Math.ceil(ttl / 1000)} s.`,
+        retryAfterMs: ttl,
+      }),
+  });
+
+  const sessions = browserSessions({ ...options, now: () => clock.now().getTime() });
+  healthRoutes(app, deps);
+  loginRoutes(app, { sessions, log }, { attemptsMax: options.loginAttemptsMax ?? defaultLoginAttemptsMax });
+  const style = await readFile(path.join(import.meta.dirname, 'assets/style.css'), 'utf8');
+  app.get('/assets/style.css', (_request, reply) =>
+    reply.type('text/css; charset=utf-8').header('cache-control', 'max-age=300').send(style),
+  );
+  app.get('/', (_request, reply) => reply.redirect('/queues'));
+  await app.register(async (api) =>
+    consoleRoutes(
+      api,
+      { ...deps, clock },
+      { operatorToken: options.operatorToken, heartbeatMs: options.heartbeatMs ?? defaultHeartbeatMs, signal },
+    ),
+  );
+  await app.register(async (pages) => {
+    pages.addHook('onRequest', async (request, reply) => await requireSession(sessions, request, reply));
+    laneRoutes(pages, deps);
+    await boardRoutes(pages, deps, { isReadOnly: options.isBoardWritable !== true });
+  });
+  return app;
+}
+
+async function listen(app: FastifyInstance, options: ServerOptions): Promise<string> {
+  const { host, port } = options;
+  try {
+    return await app.listen({ host, port });
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+    await app.close();
+    if (code === 'EADDRINUSE') {
+      throw new AppError('config.invalid', `Port ${port} on ${host} is in use.`, {
+        mend: 'Stop what listens there (perhaps another Switchyard), or set SWITCHYARD_PORT to another port.',
+        cause,
+      });
+    }
+    if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+      throw new AppError('config.invalid', `This machine cannot listen on ${host} port ${port}.`, {
+        mend: 'Set SWITCHYARD_HOST to an address of this machine and SWITCHYARD_PORT to a port above 1023.',
+        cause,
+      });
+    }
+    throw cause;
+  }
+}

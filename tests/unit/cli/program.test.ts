@@ -1,0 +1,117 @@
+import { expect, test } from 'vitest';
+import type { CliDeps } from '#cli/cli-deps.ts';
+import { runProgram } from '#cli/run-program.ts';
+import { printTable } from '#cli/terminal.ts';
+import { AppError } from '#core/kit/errors.ts';
+
+interface Run {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs one command line with every dependency refusing, except those given. */
+async function run(argv: string[], deps: Partial<CliDeps> = {}, showStack = false): Promise<Run> {
+  let stdout = '';
+  let stderr = '';
+  const terminal = {
+    stdout: { write: (text: string) => (stdout += text) },
+    stderr: { write: (text: string) => (stderr += text) },
+    hasColour: false,
+  };
+  const refuse = () => {
+    throw new Error('this command was not to use that');
+  };
+  const all: CliDeps = {
+    version: '1.2.3',
+    installDir: '/nowhere',
+    terminal,
+    signal: new AbortController().signal,
+    start: refuse,
+    diagnose: refuse,
+    readSettings: refuse,
+    openDatabase: refuse,
+    ...deps,
+  };
+  const code = await runProgram(all, argv, { showStack });
+  return { code, stdout, stderr };
+}
+
+test('help and version need nothing and succeed', async () => {
+  expect(await run(['--version'])).toMatchObject({ code: 0, stdout: '1.2.3\n' });
+  const { code, stdout } = await run(['--help']);
+  expect(code).toBe(0);
+  for (const command of ['up', 'gateway', 'worker', 'doctor', 'config', 'bench', 'sandbox'])
+    expect(stdout).toContain(command);
+});
+
+test('an unknown command fails and names the nearest one', async () => {
+  const { code, stderr } = await run(['docter']);
+  expect(code).toBe(1);
+  expect(stderr).toContain('doctor');
+});
+
+test.each([
+  ['up', 'all'],
+  ['gateway', 'gateway'],
+  ['worker', 'worker'],
+] as const)('%s runs the parts of "%s" until the signal', async (command, mode) => {
+  const started: string[] = [];
+  const { code } = await run([command], { start: async (asked) => void started.push(asked) });
+  expect({ code, started }).toEqual({ code: 0, started: [mode] });
+});
+
+test('doctor fails only when something is broken, and prints one mend per finding', async () => {
+  const findings = [
+    { name: 'Node', status: 'ok', detail: '24' },
+    { name: 'Model', status: 'warn', detail: 'demo', mend: 'Set a key.' },
+  ] as const;
+  const fine = await run(['doctor'], { diagnose: async () => findings });
+  expect(fine).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/✓ Node {6}24\n! Model {5}demo\n +Set a key\.\n/),
+  });
+  const broken = { name: 'Port', status: 'broken', detail: 'in use', mend: 'Choose another.' } as const;
+  const bad = await run(['doctor', '--json'], { diagnose: async () => [...findings, broken] });
+  expect(bad.code).toBe(1);
+  expect(JSON.parse(bad.stdout)).toEqual({ ok: false, findings: [...findings, broken] });
+});
+
+test('a known error is its message and its mend, without a stack', async () => {
+  const start = async () => {
+    throw new AppError('config.invalid', 'The port is taken.', { mend: 'Choose another.' });
+  };
+  expect(await run(['up'], { start })).toEqual({
+    code: 1,
+    stdout: '',
+    stderr: 'The port is taken.\nChoose another.\n',
+  });
+  expect((await run(['up'], { start }, true)).stderr).toContain('at ');
+});
+
+test('an error nobody classified says how to see more', async () => {
+  const start = async () => {
+    throw new TypeError('x is not a function');
+  };
+  const { code, stderr } = await run(['up'], { start });
+  expect(code).toBe(1);
+  expect(stderr).toBe('x is not a function\nRun again with LOG_LEVEL=debug to see where.\n');
+});
+
+test('what strangers wrote cannot send escape sequences to the terminal', async () => {
+  let out = '';
+  const terminal = {
+    stdout: { write: (text: string) => (out += text) },
+    stderr: { write: () => true },
+    hasColour: false,
+  };
+  printTable(terminal, ['NAME', 'WHAT'], [['a\u001b[2Jb', 'c\nd\u009b31m']]);
+  expect(out).toBe('NAME    WHAT\na [2Jb  c d 31m\n');
+});
+
+test('an unknown bench is refused with the list', async () => {
+  expect(await run(['bench', 'nothing'])).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('There is no bench "nothing"'),
+  });
+});

@@ -1,0 +1,216 @@
+import type { Clock } from '#core/kit/clock.ts';
+import { coalesce } from '#core/kit/coalesce.ts';
+import type { Db } from '#core/kit/database.ts';
+import { failpoint } from '#core/kit/failpoint.ts';
+import type { Log } from '#core/kit/log.ts';
+import type { ChannelSender } from '#core/outbox/channel-sender.ts';
+import {
+  claimDeliveries,
+  type Delivery,
+  type DeliveryOutcome,
+  type DeliveryResult,
+  nextDueMs,
+  recordDeliveries,
+} from '#core/outbox/outbox-store.ts';
+import { putMessages } from '#core/outbox/put-messages.ts';
+import type { Conversation } from '#core/sessions/origin.ts';
+
+/** Deliveries leased at once; each is one platform call in flight. */
+const inFlightMax = 64;
+/** The bell is soft: without one the outbox is looked at this often. */
+const pollMs = 1000;
+/** Tries before a message that keeps failing is given up and shown to the operator. */
+const attemptsMax = 12;
+const retryBaseMs = 500;
+const retryMaxMs = 60_000;
+
+export interface DeliveryLoopDeps {
+  readonly db: Db;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly sender: ChannelSender;
+  /** This worker's id; reclaiming asks whether it is alive. */
+  readonly owner: string;
+}
+
+/** Takes messages of one account from the outbox to its platform, in order per thread, paced and retried. */
+export class DeliveryLoop {
+  readonly #deps: DeliveryLoopDeps;
+  readonly #record: (result: DeliveryResult) => Promise<void>;
+  readonly #inFlight = new Set<Promise<void>>();
+  #wake: (() => void) | undefined;
+  #isNudged = false;
+
+  constructor(deps: DeliveryLoopDeps) {
+    this.#deps = deps;
+    this.#record = coalesce<DeliveryResult, void>(
+      async (results) => {
+        await recordDeliveries(deps.db, deps.owner, results);
+        return results.map(() => undefined);
+      },
+      { batchMax: 100 },
+    );
+  }
+
+  /** Says that something may be due now. */
+  nudge(): void {
+    this.#isNudged = true;
+    this.#wake?.();
+  }
+
+  /** Delivers until the signal aborts, then waits for what is in flight. */
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = () => this.#wake?.();
+    signal.addEventListener('abort', stop);
+    try {
+      while (!signal.aborted) {
+        const waitMs = await this.#deliverDue().catch((err: unknown) => {
+          this.#deps.log.warn({ err }, 'outbox could not be read');
+          return pollMs;
+        });
+        if (waitMs > 0 && !signal.aborted) await this.#idle(waitMs);
+      }
+    } finally {
+      signal.removeEventListener('abort', stop);
+      await Promise.allSettled(this.#inFlight);
+    }
+  }
+
+  /** @returns how long to wait before looking again, in milliseconds. */
+  async #deliverDue(): Promise<number> {
+    this.#isNudged = false;
+    const room = inFlightMax - this.#inFlight.size;
+    if (room <= 0) return pollMs;
+    const { db, sender, owner } = this.#deps;
+    const deliveries = await claimDeliveries(db, {
+      channel: sender.channel,
+      account: sender.account,
+      owner,
+      rowsMax: room,
+      intervalsMs: intervalsOf(sender),
+    });
+    for (const delivery of deliveries) {
+      const work = this.#deliver(delivery).finally(() => {
+        this.#inFlight.delete(work);
+        this.nudge();
+      });
+      this.#inFlight.add(work);
+    }
+    if (deliveries.length === room) return 0;
+    if (this.#inFlight.size > 0 || this.#isNudged) return pollMs;
+    const dueMs = await nextDueMs(db, sender.channel, sender.account);
+    // A head that is due but held back by pacing is looked at again after a short while.
+    return dueMs === undefined ? pollMs : Math.min(pollMs, Math.max(dueMs, 25));
+  }
+
+  async #idle(waitMs: number): Promise<void> {
+    if (this.#isNudged) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, waitMs);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      if (this.#isNudged) this.#wake();
+    });
+    this.#wake = undefined;
+  }
+
+  async #deliver(delivery: Delivery): Promise<void> {
+    const outcome = await this.#attempt(delivery);
+    failpoint('delivery.sent');
+    await this.#record({ id: delivery.id, revision: delivery.revision, outcome });
+    if (outcome.state === 'sent') return;
+    const { db, log } = this.#deps;
+    log.warn(
+      { outboxId: delivery.id, threadKey: delivery.threadKey, attempts: delivery.attempts, outcome },
+      'message was not delivered',
+    );
+    if (outcome.state === 'unknown' && !isUnknownNotice(delivery.key)) await putMessages(db, [unknownNotice(delivery)]);
+  }
+
+  async #attempt(delivery: Delivery): Promise<DeliveryOutcome> {
+    const { sender } = this.#deps;
+    const { conversation, body, platformIds, id } = delivery;
+    try {
+      failpoint('delivery.claimed');
+      const ref =
+        platformIds === undefined
+          ? await sender.send(conversation, body, id)
+          : await sender.edit(conversation, { ids: platformIds }, body, id);
+      return { state: 'sent', platformIds: ref.ids };
+    } catch (err) {
+      return this.#judge(delivery, err);
+    }
+  }
+
+  #judge(delivery: Delivery, err: unknown): DeliveryOutcome {
+    const { sender, log } = this.#deps;
+    const failure = sender.classify(err);
+    const isEdit = delivery.platformIds !== undefined;
+    const reason = `${failure.kind}: ${failure.reason}`;
+    const backoffMs = failure.afterMs ?? Math.min(retryBaseMs * 2 ** (delivery.attempts - 1), retryMaxMs);
+    const again = (forgetIds = false): DeliveryOutcome =>
+      delivery.attempts >= attemptsMax
+        ? { state: 'dead', reason }
+        : { state: 'retry', afterMs: backoffMs, reason, forgetIds };
+    switch (failure.kind) {
+      case 'no_op':
+        return { state: 'sent', platformIds: delivery.platformIds ?? [] };
+      case 'throttled':
+        // Being asked to wait is not a failed try: the message itself is fine.
+        return { state: 'retry', afterMs: backoffMs, reason };
+      case 'retry':
+      case 'conflict':
+      case 'auth':
+        return again();
+      case 'gone':
+        // The message was deleted by someone: what it had to say is posted anew.
+        return isEdit ? again(true) : { state: 'dead', reason };
+      case 'unknown_outcome':
+        if (isEdit || sender.capabilities(delivery.conversation).idempotentSend !== 'none') return again();
+        return { state: 'unknown', reason };
+      case 'unreachable':
+      case 'expired':
+      case 'moved':
+      case 'too_big':
+      case 'bad_format':
+        log.error({ err, outboxId: delivery.id, threadKey: delivery.threadKey }, 'message cannot be delivered');
+        return { state: 'dead', reason };
+    }
+  }
+}
+
+function intervalsOf(sender: ChannelSender): Record<Conversation['kind'], number> {
+  const of = (kind: Conversation['kind']) =>
+    sender.capabilities({ channel: sender.channel, account: sender.account, room: '0', kind }).sendIntervalMs;
+  return { dm: of('dm'), group: of('group'), channel: of('channel') };
+}
+
+const unknownSuffix = ':unknown';
+
+/** Whether a message is itself the notice that another may be missing; nobody is told about those. */
+export function isUnknownNotice(key: string): boolean {
+  return key.endsWith(unknownSuffix);
+}
+
+/** Says that a message may be missing instead of repeating it blindly: the person decides. */
+export function unknownNotice(delivery: {
+  readonly key: string;
+  readonly conversation: Conversation;
+}): Parameters<typeof putMessages>[1][number] {
+  return {
+    key: `${delivery.key}${unknownSuffix}`,
+    conversation: delivery.conversation,
+    importance: 'notice',
+    body: {
+      parts: [
+        {
+          type: 'notice',
+          level: 'warn',
+          markdown: 'A message to you may have been lost on its way. Send /resend to get it again.',
+        },
+      ],
+    },
+  };
+}

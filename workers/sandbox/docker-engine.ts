@@ -1,0 +1,77 @@
+import Docker from 'dockerode';
+import { AppError } from '#core/kit/errors.ts';
+
+/** The engine's own default. */
+const defaultSocket = '/var/run/docker.sock';
+
+/**
+ * A client of the engine named by a `DOCKER_HOST` value (`unix://…`, `tcp://host:port`, a path), or of the local one.
+ * Nothing is dialled yet.
+ * @throws AppError `config.invalid`.
+ */
+export function openEngine(dockerHost?: string): Docker {
+  const host = dockerHost?.trim() ?? '';
+  if (host === '') return new Docker({ socketPath: defaultSocket });
+  if (host.startsWith('/')) return new Docker({ socketPath: host });
+  if (host.startsWith('unix://')) return new Docker({ socketPath: host.slice('unix://'.length) });
+  const url = URL.parse(host);
+  if (url === null || !['tcp:', 'http:', 'https:'].includes(url.protocol)) {
+    throw new AppError('config.invalid', `DOCKER_HOST is ${host}, which is no engine address.`, {
+      mend: 'Use unix:///path/to/docker.sock or tcp://host:port.',
+    });
+  }
+  return new Docker({
+    host: url.hostname,
+    port: url.port === '' ? 2375 : Number(url.port),
+    protocol: url.protocol === 'https:' ? 'https' : 'http',
+  });
+}
+
+/** The HTTP status of an engine answer, if that is what was thrown. */
+export function engineStatus(err: unknown): number | undefined {
+  if (typeof err !== 'object' || err === null || !('statusCode' in err)) return undefined;
+  return typeof err.statusCode === 'number' ? err.statusCode : undefined;
+}
+
+const imageMend = 'Build it with ./switchyard sandbox build.';
+
+/** The error for an image the engine does not have. */
+export function imageMissing(image: string, cause?: unknown): AppError {
+  return new AppError('image.missing', `The sandbox image ${image} is not there.`, { mend: imageMend, cause });
+}
+
+/** What failed at the engine as one of the room's errors: each says what to do. */
+export function toEngineError(err: unknown): AppError {
+  if (err instanceof AppError) return err;
+  const code = typeof err === 'object' && err !== null && 'code' in err ? String(err.code) : undefined;
+  if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTFOUND' || code === 'ETIMEDOUT') {
+    return new AppError('sandbox.unavailable', 'No Docker engine answers.', {
+      mend: 'Start Docker, or set DOCKER_HOST; ./switchyard doctor tells more.',
+      cause: err,
+    });
+  }
+  if (code === 'EACCES' || code === 'EPERM' || engineStatus(err) === 403) {
+    return new AppError('sandbox.unavailable', 'The Docker engine refuses this user.', {
+      mend: 'Add the user to the group docker and log in again.',
+      cause: err,
+    });
+  }
+  return new AppError(
+    'sandbox.unavailable',
+    `The Docker engine failed: ${err instanceof Error ? err.message : String(err)}`,
+    {
+      mend: 'See the engine’s log; ./switchyard doctor tells more.',
+      cause: err,
+    },
+  );
+}
+
+/** Removes a container and what runs in it; its volumes stay. One that is gone or going already is fine. */
+export async function removeContainer(engine: Docker, id: string): Promise<void> {
+  try {
+    await engine.getContainer(id).remove({ force: true, v: false });
+  } catch (err) {
+    const status = engineStatus(err);
+    if (status !== 404 && status !== 409) throw toEngineError(err);
+  }
+}

@@ -1,0 +1,130 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, rename, rm, stat } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
+import path from 'node:path';
+import { AppError } from '#core/kit/errors.ts';
+import { ToolboxConnection } from './toolbox-connection.ts';
+import { FrameReader, helloSchema, protocolVersion } from './toolbox-protocol.ts';
+
+/** Dialled sockets that may wait to say hello at once; agents can dial too. */
+const candidatesMax = 4;
+/** How long a dialled socket may stay silent. */
+const helloMs = 2_000;
+
+/** Name of the socket in its directory, which containers see as `/run/host`. */
+export const socketName = 'toolbox.sock';
+
+/**
+ * The worker's end of one session's sandbox: a unix socket in a directory that the container sees read-only. The
+ * container dials, because a path the container can write could be a symlink to another socket of this host.
+ *
+ * Whoever bound the socket last owns the session: a later worker binds beside and renames over, so ownership moves in
+ * one step and the earlier one can tell by the inode.
+ */
+export class ToolboxListener {
+  readonly #server: Server;
+  readonly #path: string;
+  readonly #inode: bigint;
+  readonly #candidates = new Set<Socket>();
+  readonly #connection = Promise.withResolvers<ToolboxConnection>();
+  #isTaken = false;
+
+  private constructor(server: Server, socketPath: string, inode: bigint) {
+    this.#server = server;
+    this.#path = socketPath;
+    this.#inode = inode;
+    // Nobody may be waiting yet when it fails.
+    this.#connection.promise.catch(() => undefined);
+    server.on('connection', (socket) => this.#greet(socket));
+    server.on('error', () => undefined);
+  }
+
+  /** Binds the socket of `directory` and takes ownership of the session. */
+  static async open(directory: string): Promise<ToolboxListener> {
+    await mkdir(directory, { recursive: true, mode: 0o755 });
+    // The umask may have narrowed it; the container's user needs to pass.
+    await chmod(directory, 0o755);
+    const own = path.join(directory, `.${randomBytes(4).toString('hex')}`);
+    const server = createServer();
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(own, resolve);
+    });
+    await chmod(own, 0o666);
+    const { ino } = await stat(own, { bigint: true });
+    const socketPath = path.join(directory, socketName);
+    const listener = new ToolboxListener(server, socketPath, ino);
+    await rename(own, socketPath);
+    return listener;
+  }
+
+  /**
+   * The toolbox, once it dialled in and said hello.
+   * @throws AppError `sandbox.lost` after `timeoutMs` or when closed.
+   */
+  async connection(timeoutMs: number): Promise<ToolboxConnection> {
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => late.reject(new AppError('sandbox.lost', `The toolbox did not dial in within ${timeoutMs} ms.`)),
+      timeoutMs,
+    );
+    try {
+      return await Promise.race([this.#connection.promise, late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Whether no other worker has taken the session over. */
+  async isOwner(): Promise<boolean> {
+    try {
+      return (await stat(this.#path, { bigint: true })).ino === this.#inode;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Stops listening; the socket file goes only while it is still ours. */
+  async close(): Promise<void> {
+    const isOwner = await this.isOwner();
+    for (const socket of this.#candidates) socket.destroy();
+    this.#connection.reject(new AppError('sandbox.lost', 'The sandbox was closed.'));
+    await new Promise((resolve) => this.#server.close(resolve));
+    if (isOwner) await rm(this.#path, { force: true });
+  }
+
+  #greet(socket: Socket): void {
+    socket.on('error', () => socket.destroy());
+    if (this.#isTaken || this.#candidates.size >= candidatesMax) {
+      socket.destroy();
+      return;
+    }
+    this.#candidates.add(socket);
+    const reader = new FrameReader();
+    const timer = setTimeout(() => socket.destroy(), helloMs);
+    socket.once('close', () => {
+      clearTimeout(timer);
+      this.#candidates.delete(socket);
+    });
+    const onData = (chunk: Buffer) => {
+      try {
+        const [hello, ...rest] = reader.push(chunk);
+        if (hello === undefined) return;
+        if (rest.length > 0 || helloSchema.parse(hello.header).version !== protocolVersion) throw new Error('no hello');
+      } catch {
+        socket.destroy();
+        return;
+      }
+      clearTimeout(timer);
+      socket.off('data', onData);
+      this.#candidates.delete(socket);
+      if (this.#isTaken) {
+        socket.destroy();
+        return;
+      }
+      this.#isTaken = true;
+      this.#connection.resolve(new ToolboxConnection(socket, reader));
+    };
+    socket.on('data', onData);
+  }
+}

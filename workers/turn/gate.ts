@@ -1,0 +1,192 @@
+import type { AgentProfile } from '#core/agents/agent-profile.ts';
+import { type ApprovalAction, actionDigest } from '#core/approvals/approval.ts';
+import { approvalCard } from '#core/approvals/approval-card.ts';
+import { consumeApproval } from '#core/approvals/consume-approval.ts';
+import { findApprovalOfCall } from '#core/approvals/list-approvals.ts';
+import { requestApproval } from '#core/approvals/request-approval.ts';
+import { appendAudit } from '#core/audit/append-audit.ts';
+import type { AuditRecord } from '#core/audit/audit.ts';
+import type { Clock } from '#core/kit/clock.ts';
+import { coalesce } from '#core/kit/coalesce.ts';
+import type { Db } from '#core/kit/database.ts';
+import { jsonSchema } from '#core/kit/json.ts';
+import { usdToMicros } from '#core/kit/money.ts';
+import { putMessages } from '#core/outbox/put-messages.ts';
+import { roleOf } from '#core/people/identify.ts';
+import type { PersonRole } from '#core/people/person.ts';
+import { type Decision, decide } from '#core/permissions/decide.ts';
+import { decisionRecord } from '#core/permissions/decision-record.ts';
+import { explainDecision } from '#core/permissions/explain-decision.ts';
+import { findRemembered } from '#core/permissions/find-remembered.ts';
+import { compilePolicy, type Policy } from '#core/permissions/policy.ts';
+import type { Gate, GateDecision } from './turn-deps.ts';
+
+export interface GateDeps {
+  readonly db: Db;
+  readonly clock: Clock;
+  readonly rolePolicies: Readonly<Record<PersonRole, Policy>>;
+}
+
+type GateCall = Parameters<Gate>[0];
+
+const minuteMs = 60_000;
+
+/**
+ * The one way from a tool call to its effect. Decides by the newest grants of the agent and of the person it works for;
+ * an `ask` becomes an approval that is bound to the exact action and spent once, at the moment of doing. Every decision
+ * is on the audit chain before anything happens.
+ */
+export function createGate(deps: GateDeps): Gate {
+  const policies = new Map<string, Policy>();
+  // Nothing a person without a role asks for is allowed: the person may have been removed meanwhile.
+  const nobody = compilePolicy('nobody', []);
+  const audit = coalesce<AuditRecord, void>(
+    async (records) => {
+      await appendAudit(deps.db, records);
+      return records.map(() => undefined);
+    },
+    { batchMax: 50 },
+  );
+
+  const decideNow = async (call: GateCall): Promise<Decision> => {
+    const { agent, work, claim } = call;
+    const { personId } = work.origin;
+    const [role, remembered] = await Promise.all([
+      personId === undefined ? undefined : roleOf(deps.db, personId),
+      findRemembered(deps.db, agent.name, work.sessionId),
+    ]);
+    return decide(
+      {
+        agent: policyOf(policies, agent),
+        person: role === undefined ? nobody : deps.rolePolicies[role],
+        autonomy: agent.autonomy,
+        askAbove: askAboveOf(agent),
+        remembered,
+      },
+      {
+        action: claim.action,
+        resource: claim.resource,
+        risk: claim.risk,
+        // A tool call has no price of its own; the model calls around it are held against the budget.
+        costMicros: 0n,
+        channel: work.origin.channel,
+        room: work.origin.room,
+        at: deps.clock.now(),
+        ...(claim.workingDirectory === undefined ? {} : { workingDirectory: claim.workingDirectory }),
+      },
+    );
+  };
+
+  return async (call) => {
+    const { agent, work, callKey, claim } = call;
+    const decision = await decideNow(call);
+    await audit(
+      decisionRecord(decision, {
+        sessionId: work.sessionId,
+        turnId: work.turnId,
+        callId: callKey,
+        agentName: agent.name,
+      }),
+    );
+    switch (decision.effect) {
+      case 'allow':
+        return { effect: 'allow' };
+      case 'deny':
+        return { effect: 'deny', reason: `Denied. ${explainDecision(decision)}` };
+      case 'ask': {
+        const known = call.isResumed ? await answerOf(deps, call) : undefined;
+        return known ?? (await ask(deps, call, decision, claim.summary));
+      }
+    }
+  };
+}
+
+function policyOf(policies: Map<string, Policy>, agent: AgentProfile): Policy {
+  const key = `${agent.name} ${agent.version}`;
+  const known = policies.get(key);
+  if (known !== undefined) return known;
+  const policy = compilePolicy(`agent ${agent.name}`, agent.grants, (index) => `${agent.source} grant ${index + 1}`);
+  policies.set(key, policy);
+  return policy;
+}
+
+function askAboveOf(agent: AgentProfile) {
+  const above = agent.ask_above;
+  if (above === undefined) return undefined;
+  return {
+    ...(above.risk === undefined ? {} : { risk: above.risk }),
+    ...(above.cost_usd === undefined ? {} : { costMicros: usdToMicros(above.cost_usd) }),
+  };
+}
+
+function actionOf(call: GateCall): ApprovalAction {
+  const { tool, args, claim } = call;
+  return {
+    tool: tool.name,
+    arguments: jsonSchema.parse(args),
+    permission: claim.action,
+    resource: claim.resource,
+    ...(claim.workingDirectory === undefined ? {} : { workingDirectory: claim.workingDirectory }),
+  };
+}
+
+/** What people said to this very call in an earlier pass; undefined when it has to be asked (again). */
+async function answerOf(deps: GateDeps, call: GateCall): Promise<GateDecision | undefined> {
+  const approval = await findApprovalOfCall(deps.db, call.work.turnId, call.callKey);
+  if (approval === undefined) return undefined;
+  switch (approval.state) {
+    case 'pending':
+      return { effect: 'wait', approvalId: approval.id, summary: approval.summary };
+    case 'denied': {
+      const who = approval.decidedByName === undefined ? '' : ` by ${approval.decidedByName}`;
+      const why = approval.reason === undefined || approval.reason === '' ? '' : ` Reason: ${approval.reason}.`;
+      return { effect: 'deny', reason: `Denied${who}.${why} Do not try the same thing another way.` };
+    }
+    case 'expired':
+      return {
+        effect: 'deny',
+        reason: 'Nobody decided in time, so it was not done. Ask again only if it still matters.',
+      };
+    case 'cancelled':
+      return { effect: 'deny', reason: 'The request for approval was cancelled, so it was not done.' };
+    case 'approved':
+      switch (await consumeApproval(deps.db, approval.id, actionDigest(actionOf(call)))) {
+        case 'consumed':
+          return { effect: 'allow' };
+        case 'already_consumed':
+          // Begun by a worker that died: whether a repetition is safe is the tool's own statement.
+          return call.tool.isIdempotent
+            ? { effect: 'allow' }
+            : { effect: 'deny', reason: 'Outcome unknown: the approved call was begun and interrupted. Check first.' };
+        case 'other_action':
+        case 'not_approved':
+        case 'unknown':
+          return undefined;
+      }
+  }
+}
+
+async function ask(deps: GateDeps, call: GateCall, decision: Decision, summary: string): Promise<GateDecision> {
+  const { agent, work, claim } = call;
+  const approvers = decision.approvers.length > 0 ? decision.approvers : [agent.approval.approvers];
+  const approvalId = await deps.db.transaction().execute(async (tx) => {
+    const requested = await requestApproval(tx, {
+      sessionId: work.sessionId,
+      turnId: work.turnId,
+      callId: call.callKey,
+      agentName: agent.name,
+      action: actionOf(call),
+      summary,
+      risk: claim.risk,
+      requesterId: work.origin.personId,
+      approvers,
+      requesterMayApprove: agent.approval.requester_may_approve,
+      conversation: work.origin,
+      validMs: agent.approval.expires_minutes * minuteMs,
+    });
+    await putMessages(tx, [approvalCard(requested.approval, requested.tokens)]);
+    if (requested.audit !== undefined) await appendAudit(tx, [requested.audit]);
+    return requested.approval.id;
+  });
+  return { effect: 'wait', approvalId, summary };
+}

@@ -1,0 +1,172 @@
+import type { AgentProfile } from '#core/agents/agent-profile.ts';
+import { AppError, toAppError } from '#core/kit/errors.ts';
+import { toWellFormed } from '#core/kit/json.ts';
+import type { ToolCallPart } from '#core/models/model-port.ts';
+import type { LiveAnswer } from '../delivery/live-answer.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { Tool, ToolContext, ToolResult } from '../tools/tool.ts';
+import type { LoopDetector } from './loop-detector.ts';
+import type { TurnDeps, TurnWork } from './turn-deps.ts';
+import type { TurnLog } from './turn-log.ts';
+
+interface CallPass {
+  readonly deps: TurnDeps;
+  readonly work: TurnWork;
+  readonly agent: AgentProfile;
+  readonly log: TurnLog;
+  readonly live: LiveAnswer;
+  readonly loops: LoopDetector;
+  readonly signal: AbortSignal;
+  /** Whether an earlier pass may have asked for approvals or begun calls. */
+  readonly isResumed: boolean;
+  readonly reach: () => Promise<void>;
+}
+
+/** A call that passed the gate. */
+interface ReadyCall {
+  readonly call: ToolCallPart;
+  readonly tool: Tool;
+  readonly args: unknown;
+  readonly isLooping: boolean;
+}
+
+type Prepared =
+  | { readonly kind: 'ready'; readonly ready: ReadyCall }
+  | { readonly kind: 'finished'; readonly call: ToolCallPart; readonly result: ToolResult }
+  | { readonly kind: 'waiting'; readonly call: ToolCallPart; readonly approvalId: string; readonly summary: string };
+
+/**
+ * Carries out the open calls of the last answer in the model's order; neighbours that declare themselves parallel-safe
+ * run together. A call that needs a person stops the line: what stands behind it may build on it.
+ * @returns the id of the approval that is waited for, or undefined when every call has its result.
+ */
+export async function runOpenCalls(pass: CallPass): Promise<string | undefined> {
+  const wasStarted = new Set(pass.log.openCalls().flatMap((call) => (pass.log.wasStarted(call.id) ? [call.id] : [])));
+  for (const group of groupCalls(pass, pass.log.openCalls())) {
+    const prepared: Prepared[] = [];
+    for (const call of group) prepared.push(await prepare(pass, call, wasStarted.has(call.id)));
+    const ready = prepared.flatMap((item) => (item.kind === 'ready' ? [item.ready] : []));
+    for (const item of prepared) if (item.kind === 'finished') finish(pass, item.call, item.result);
+    if (ready.length > 0) {
+      for (const { call } of ready) pass.log.add({ kind: 'tool_started', callId: call.id, name: call.name });
+      // Stored before the effect: after a crash, a start without an end means that the outcome is unknown.
+      await pass.reach();
+      pass.live.status(ready.map(({ tool, args }) => tool.claim(args).summary.slice(0, 200)).join('; '));
+      await Promise.all(
+        ready.map(async (item) => {
+          finish(pass, item.call, await run(pass, item));
+        }),
+      );
+    }
+    const waiting = prepared.find((item) => item.kind === 'waiting');
+    if (waiting !== undefined) {
+      const { call, approvalId, summary } = waiting;
+      pass.log.add({ kind: 'approval_requested', callId: call.id, approvalId, summary });
+      return approvalId;
+    }
+  }
+  return undefined;
+}
+
+function groupCalls(pass: CallPass, calls: readonly ToolCallPart[]): ToolCallPart[][] {
+  const groups: ToolCallPart[][] = [];
+  let wasParallel = false;
+  for (const call of calls) {
+    const isParallel = pass.deps.tools.get(call.name)?.isParallelSafe === true;
+    const last = groups.at(-1);
+    if (isParallel && wasParallel && last !== undefined) last.push(call);
+    else groups.push([call]);
+    wasParallel = isParallel;
+  }
+  return groups;
+}
+
+async function prepare(pass: CallPass, call: ToolCallPart, wasStarted: boolean): Promise<Prepared> {
+  const refuse = (text: string): Prepared => ({ kind: 'finished', call, result: { text, isError: true } });
+  const verdict = pass.loops.observe(call.name, call.parsed.ok ? call.parsed.arguments : call.rawArguments);
+  if (verdict === 'end') {
+    throw new AppError('turn.loop', `I kept repeating the same call of ${call.name} and stopped myself.`, {
+      mend: 'Tell me what to do differently.',
+    });
+  }
+  if (verdict === 'block') {
+    return refuse('Refused: this is the same call again, and its result will not change. Try another way or answer.');
+  }
+  if (!call.parsed.ok) {
+    return refuse(
+      call.parsed.why === 'truncated'
+        ? 'Not carried out: the arguments were cut off by the output limit. Make a smaller call.'
+        : 'Not carried out: the arguments were not valid JSON. Send one JSON object.',
+    );
+  }
+  const tool = pass.agent.tools.includes(call.name) ? pass.deps.tools.get(call.name) : undefined;
+  if (tool === undefined) {
+    return refuse(`There is no tool "${call.name}". Available: ${[...pass.agent.tools].sort().join(', ') || 'none'}.`);
+  }
+  const args = tool.parameters.safeParse(call.parsed.arguments);
+  if (!args.success) {
+    const issues = args.error.issues.map((issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}`);
+    return refuse(`Not carried out: ${issues.slice(0, 5).join('; ')}.`);
+  }
+  if (wasStarted && !tool.isIdempotent) {
+    return refuse('Outcome unknown: the worker was interrupted while this ran. Check its effect before repeating it.');
+  }
+  const decision = await pass.deps.gate({
+    agent: pass.agent,
+    work: pass.work,
+    tool,
+    callKey: pass.log.callKey(call.id),
+    args: args.data,
+    claim: tool.claim(args.data),
+    isResumed: pass.isResumed,
+  });
+  switch (decision.effect) {
+    case 'allow':
+      return { kind: 'ready', ready: { call, tool, args: args.data, isLooping: verdict === 'warn' } };
+    case 'deny':
+      return refuse(decision.reason);
+    case 'wait':
+      return { kind: 'waiting', call, approvalId: decision.approvalId, summary: decision.summary };
+  }
+}
+
+async function run(pass: CallPass, ready: ReadyCall): Promise<ToolResult> {
+  const { deps, work, agent, signal } = pass;
+  let opened: Promise<Sandbox> | undefined;
+  const context: ToolContext = {
+    sessionId: work.sessionId,
+    turnId: work.turnId,
+    agent,
+    origin: work.origin,
+    signal,
+    sandbox: () => {
+      opened ??= deps.sandboxes.open({ sessionId: work.sessionId, agent: agent.name, limits: agent.sandbox }, signal);
+      return opened;
+    },
+    progress: (text) => pass.live.status(text),
+  };
+  try {
+    const result = await ready.tool.run(ready.args, context);
+    const warning = ready.isLooping ? '\n\n(This is the same call as before. Do not repeat it without a reason.)' : '';
+    return { text: cap(result.text, deps.limits.toolResultCharsMax) + warning, isError: result.isError };
+  } catch (err) {
+    const error = toAppError(err);
+    if (error.code === 'invariant.broken' && !signal.aborted) {
+      deps.log.error({ err, turnId: work.turnId, tool: ready.call.name }, 'tool failed');
+      return { text: 'The tool failed for a reason of its own; the operator can see why.', isError: true };
+    }
+    return { text: signal.aborted ? 'Stopped before it ended.' : error.text, isError: true };
+  }
+}
+
+function finish(pass: CallPass, call: ToolCallPart, result: ToolResult): void {
+  const text = toWellFormed(result.text) || '(no output)';
+  pass.log.add({ kind: 'tool_finished', callId: call.id, name: call.name, text, isError: result.isError });
+}
+
+function cap(text: string, charsMax: number): string {
+  if (text.length <= charsMax) return text;
+  const head = Math.floor(charsMax * 0.6);
+  const tail = charsMax - head;
+  return `${text.slice(0, head)}\n… ${text.length - charsMax} characters left out …\n${text.slice(-tail)}`;
+}

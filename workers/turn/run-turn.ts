@@ -1,0 +1,233 @@
+import type { AgentProfile } from '#core/agents/agent-profile.ts';
+import { AppError, toAppError } from '#core/kit/errors.ts';
+import { TurnAbort } from '#core/lanes/lane.ts';
+import type { ModelMessage, ModelTool } from '#core/models/model-port.ts';
+import type { NewMessage } from '#core/outbox/put-messages.ts';
+import { readEvents } from '#core/sessions/session-store.ts';
+import { placeEvents, toolCalls } from '#core/turns/build-context.ts';
+import { createLiveAnswer, type LiveAnswer } from '../delivery/live-answer.ts';
+import { LoopDetector } from './loop-detector.ts';
+import { runOpenCalls } from './run-open-calls.ts';
+import { systemPrompt } from './system-prompt.ts';
+import type { ModelAnswer, PassOutcome, TurnControl, TurnDeps, TurnMessage, TurnWork } from './turn-deps.ts';
+import { answerEvent, TurnLog } from './turn-log.ts';
+import { failureText, noticeMessage, sayKey, sayMessage } from './turn-messages.ts';
+import { draftIdOf, toModelTools } from './turn-setup.ts';
+
+/** Everything one pass over a turn shares. */
+interface Pass {
+  readonly deps: TurnDeps;
+  readonly work: TurnWork;
+  readonly control: TurnControl;
+  readonly agent: AgentProfile;
+  readonly log: TurnLog;
+  readonly live: LiveAnswer;
+  readonly loops: LoopDetector;
+  readonly tools: readonly ModelTool[];
+  readonly signal: AbortSignal;
+  /** Text of the answer being streamed, kept for an honest partial message when the turn is stopped. */
+  partial: string;
+}
+
+/**
+ * Works on a turn until it ends or has to wait: model call, tool calls, model call, …, answer. Resumes from the
+ * session's log, so a pass may begin anywhere. Never throws for what a person caused; a lost lane rejects
+ * with a `TurnAbort` and nothing may be written.
+ */
+export async function runTurn(deps: TurnDeps, work: TurnWork, control: TurnControl): Promise<PassOutcome> {
+  const rows = await readEvents(deps.db, work.sessionId, deps.limits.contextEventsMax);
+  const log = new TurnLog(work.turnId, placeEvents(rows));
+  for (const message of work.messages) addUserMessage(log, message);
+
+  const live = createLiveAnswer({
+    db: deps.db,
+    log: deps.log,
+    sender: deps.findSender(work.origin.channel, work.origin.account),
+    conversation: work.origin,
+    sessionId: work.sessionId,
+    turnId: work.turnId,
+    draftId: draftIdOf(work.turnId),
+  });
+  const watchdog = new AbortController();
+  const watchdogMs = work.kind === 'task' ? deps.limits.taskMs : deps.limits.messageMs;
+  const timer = setTimeout(() => watchdog.abort(timeoutError(watchdogMs)), watchdogMs);
+  let pass: Pass | undefined;
+  try {
+    const agent = await deps.findAgent(work.agentName, work.agentVersion);
+    const loops = new LoopDetector();
+    for (const call of log.closedCalls())
+      loops.observe(call.name, call.parsed.ok ? call.parsed.arguments : call.rawArguments);
+    pass = {
+      deps,
+      work,
+      control,
+      agent,
+      log,
+      live,
+      loops,
+      tools: toModelTools(agent, deps.tools),
+      signal: AbortSignal.any([control.signal, watchdog.signal]),
+      partial: '',
+    };
+    const outcome = await loop(pass);
+    await live.close();
+    return outcome;
+  } catch (err) {
+    await live.close();
+    const abort = control.signal.aborted ? control.signal.reason : err;
+    if (abort instanceof TurnAbort) return endAborted(abort, work, log, pass?.partial ?? '');
+    return endFailed(deps, work, log, watchdog.signal.aborted ? watchdog.signal.reason : err, pass?.partial ?? '');
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function loop(pass: Pass): Promise<PassOutcome> {
+  const { log, work, deps } = pass;
+  const roundsMax = work.kind === 'task' ? deps.limits.taskRoundsMax : deps.limits.messageRoundsMax;
+  for (;;) {
+    if (log.openCalls().length > 0) {
+      const waiting = await runOpenCalls({
+        ...pass,
+        isResumed: log.isResumed,
+        reach: () => reach(pass),
+      });
+      if (waiting !== undefined) {
+        return {
+          state: 'waiting',
+          events: log.takeUnsaved(),
+          messages: [],
+          messagesIfCancelled: [stopped(work, '')],
+        };
+      }
+      await reach(pass);
+    }
+    if (log.rounds >= roundsMax) {
+      throw new AppError(
+        'turn.iterations',
+        `I used all ${roundsMax} rounds of tool calls without reaching an answer.`,
+        {
+          mend: 'Write "go on" to let me continue from here, or use /run for a longer task.',
+        },
+      );
+    }
+    const answer = await ask(pass);
+    const calls = toolCalls(answer.message);
+    const text = textOf(answer.message);
+    log.add(answerEvent(answer));
+    if (calls.length === 0) return done(pass, answer, text);
+    pass.partial = '';
+    await pass.live.pause();
+    // The calls are stored before they are carried out; what was said with them goes out with the same commit.
+    await reach(pass, text.trim() === '' ? [] : [sayMessage(work, log.texts.length - 1, text, draftIdOf(work.turnId))]);
+  }
+}
+
+/** Stores what happened and takes in what came: the one place a cancel or a steered message reaches a running turn. */
+async function reach(pass: Pass, messages: readonly NewMessage[] = []): Promise<void> {
+  const verdict = await pass.control.boundary(pass.log.takeUnsaved(), messages);
+  if (verdict.state !== 'go') throw new TurnAbort(verdict.state);
+  for (const message of verdict.steered) addUserMessage(pass.log, message);
+}
+
+async function ask(pass: Pass): Promise<ModelAnswer> {
+  const { deps, work, agent, log, live, signal } = pass;
+  const system: ModelMessage = {
+    role: 'system',
+    parts: [{ type: 'text', text: systemPrompt(agent, work.origin, deps.clock.now()) }],
+  };
+  live.begin(sayKey(work.turnId, log.texts.length));
+  return await deps.askModel(
+    { agent, work, messages: [system, ...log.messages()], tools: pass.tools, round: log.rounds },
+    {
+      signal,
+      onEvent: (event) => {
+        if (event.type !== 'text') return;
+        pass.partial += event.delta;
+        live.push(event.delta);
+      },
+      onRestart: () => {
+        pass.partial = '';
+        live.reset();
+      },
+    },
+  );
+}
+
+function done(pass: Pass, answer: ModelAnswer, text: string): PassOutcome {
+  const { log, work } = pass;
+  const index = log.texts.length - 1;
+  const messages: NewMessage[] = [sayMessage(work, Math.max(index, 0), text, draftIdOf(work.turnId))];
+  if (answer.stop === 'length') {
+    messages.push(
+      noticeMessage(work, 'cut', 'warn', 'The answer was cut at its length limit. Write "go on" for the rest.'),
+    );
+  }
+  log.add({ kind: 'turn_ended', state: 'done' });
+  return { state: 'done', events: log.takeUnsaved(), messages, messagesIfCancelled: [stopped(work, text)] };
+}
+
+/** Ends a pass that was told to stop. A fenced one rejects: nothing of it may be written. */
+function endAborted(abort: TurnAbort, work: TurnWork, log: TurnLog, partial: string): PassOutcome {
+  switch (abort.kind) {
+    case 'fenced':
+      throw abort;
+    case 'stopping':
+      return { state: 'released', events: log.takeUnsaved(), messages: [], messagesIfCancelled: [] };
+    case 'cancelled': {
+      log.add({ kind: 'turn_ended', state: 'cancelled' });
+      const messages = [stopped(work, partial)];
+      return { state: 'cancelled', events: log.takeUnsaved(), messages, messagesIfCancelled: messages };
+    }
+  }
+}
+
+function endFailed(deps: TurnDeps, work: TurnWork, log: TurnLog, err: unknown, partial: string): PassOutcome {
+  const error = toAppError(err);
+  const level = error.blame === 'bug' || error.blame === 'operator' ? 'error' : 'warn';
+  deps.log[level]({ err, turnId: work.turnId, sessionId: work.sessionId, code: error.code }, 'turn failed');
+  log.add({ kind: 'turn_ended', state: 'failed', reason: error.code });
+  const messages: NewMessage[] = [];
+  if (partial.trim() !== '') messages.push(sayMessage(work, log.texts.length, partial, draftIdOf(work.turnId)));
+  messages.push(noticeMessage(work, 'failed', 'error', failureText(error, work.turnId)));
+  return {
+    state: 'failed',
+    errorCode: error.code,
+    events: log.takeUnsaved(),
+    messages,
+    messagesIfCancelled: [stopped(work, partial)],
+  };
+}
+
+/** What the thread reads when someone stopped the turn; text that was already shown is kept. */
+function stopped(work: TurnWork, partial: string): NewMessage {
+  const notice = noticeMessage(work, 'stopped', 'info', 'Stopped.');
+  if (partial.trim() === '') return notice;
+  return {
+    ...notice,
+    body: { ...notice.body, parts: [{ type: 'markdown', markdown: partial }, ...notice.body.parts] },
+  };
+}
+
+/** Records a message once, however often it is handed over. */
+function addUserMessage(log: TurnLog, { turnId, payload }: TurnMessage): void {
+  if (log.hasMessageOf(turnId)) return;
+  log.add({
+    kind: 'user_message',
+    sourceTurnId: turnId,
+    text: payload.text,
+    author: payload.author,
+    ...(payload.messageId === undefined ? {} : { messageId: payload.messageId }),
+    ...(payload.files === undefined ? {} : { files: payload.files }),
+  });
+}
+
+function textOf(message: ModelMessage): string {
+  return message.parts.flatMap((part) => (part.type === 'text' || part.type === 'refusal' ? [part.text] : [])).join('');
+}
+
+function timeoutError(ms: number): AppError {
+  return new AppError('turn.timeout', `This took longer than ${Math.round(ms / 60_000)} minutes, so I stopped it.`, {
+    mend: 'Split the task into smaller ones, or use /run for a longer one.',
+  });
+}

@@ -1,0 +1,107 @@
+import type { Json } from '#core/kit/json.ts';
+import type { ModelMessage, ToolCallPart } from '#core/models/model-port.ts';
+import { buildMessages, type PlacedEvent, toAssistantMessage, toolCalls } from '#core/turns/build-context.ts';
+import type { TurnEvent } from '#core/turns/turn-event.ts';
+
+/** The log of one turn over the history of its session: what is stored, and what waits for the next boundary. */
+export class TurnLog {
+  readonly #history: readonly TurnEvent[];
+  readonly #own: TurnEvent[];
+  #unsaved: TurnEvent[] = [];
+
+  constructor(turnId: string, events: readonly PlacedEvent[]) {
+    this.#history = events.filter((placed) => placed.turnId !== turnId).map((placed) => placed.event);
+    this.#own = events.filter((placed) => placed.turnId === turnId).map((placed) => placed.event);
+  }
+
+  /** Whether an earlier worker already worked on this turn. */
+  get isResumed(): boolean {
+    return this.#own.some((event) => event.kind === 'assistant_message');
+  }
+
+  /** Whether the message that was accepted as this turn stands in the log already. */
+  hasMessageOf(turnId: string): boolean {
+    return this.#own.some((event) => event.kind === 'user_message' && event.sourceTurnId === turnId);
+  }
+
+  add(...events: readonly TurnEvent[]): void {
+    this.#own.push(...events);
+    this.#unsaved.push(...events);
+  }
+
+  /** Hands out what is not stored yet, once. */
+  takeUnsaved(): TurnEvent[] {
+    const events = this.#unsaved;
+    this.#unsaved = [];
+    return events;
+  }
+
+  messages(): ModelMessage[] {
+    return buildMessages([...this.#history, ...this.#own]);
+  }
+
+  /** Answers of this turn that asked for tools; each is one round. */
+  get rounds(): number {
+    return this.#answers().filter((message) => toolCalls(message).length > 0).length;
+  }
+
+  /** Texts already said by this turn, in order. */
+  get texts(): string[] {
+    return this.#answers()
+      .map((message) => message.parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join(''))
+      .filter((text) => text.trim() !== '');
+  }
+
+  /** Calls of the last answer that have no result yet, in the order the model made them. */
+  openCalls(): ToolCallPart[] {
+    const last = this.#answers().at(-1);
+    if (last === undefined) return [];
+    const finished = new Set(
+      this.#sinceLastAnswer().flatMap((event) => (event.kind === 'tool_finished' ? [event.callId] : [])),
+    );
+    return toolCalls(last).filter((call) => !finished.has(call.id));
+  }
+
+  /** Every call of this turn before the open ones, for the loop detector after a crash. */
+  closedCalls(): ToolCallPart[] {
+    const open = new Set(this.openCalls());
+    return this.#answers().flatMap((message) => toolCalls(message).filter((call) => !open.has(call)));
+  }
+
+  /** Whether an open call was begun: without a result, its outcome is unknown. */
+  wasStarted(callId: string): boolean {
+    return this.#sinceLastAnswer().some((event) => event.kind === 'tool_started' && event.callId === callId);
+  }
+
+  /** Names an open call for good: some providers use the same id again in a later answer. */
+  callKey(callId: string): string {
+    return `${this.rounds}:${callId}`;
+  }
+
+  #sinceLastAnswer(): TurnEvent[] {
+    return this.#own.slice(this.#own.findLastIndex((event) => event.kind === 'assistant_message') + 1);
+  }
+
+  #answers(): ModelMessage[] {
+    return this.#own.flatMap((event) => (event.kind === 'assistant_message' ? [toAssistantMessage(event)] : []));
+  }
+}
+
+/** A model's answer as an event; reasoning stays only in the provider's native blocks. */
+export function answerEvent(answer: {
+  readonly message: ModelMessage;
+  readonly model: string;
+  readonly stop: string;
+  readonly usage: object;
+  readonly costMicros: bigint;
+}): TurnEvent {
+  return {
+    kind: 'assistant_message',
+    parts: answer.message.parts.filter((part) => part.type !== 'reasoning') as unknown as Json[],
+    ...(answer.message.native === undefined ? {} : { native: answer.message.native as unknown as Json }),
+    model: answer.model,
+    stop: answer.stop,
+    usage: answer.usage as Json,
+    costMicros: answer.costMicros.toString(),
+  };
+}
