@@ -3,8 +3,10 @@ import path from 'node:path';
 import { pino } from 'pino';
 import type { CliDeps, SettingsView } from '#cli/cli-deps.ts';
 import type { Terminal } from '#cli/terminal.ts';
+import { AppError } from '#core/kit/errors.ts';
 import { type Config, installDir, loadConfig } from './config.ts';
 import { joinDatabaseSource, openMigrated } from './database-source.ts';
+import { findGatewayUrl } from './gateway-file.ts';
 
 /** Connects the command line to the rest of the product. What a command does not need is not even loaded. */
 export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
@@ -17,7 +19,9 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
     start: async (mode, stop) => {
       const config = loadConfig();
       const [{ openLog }, { start }] = await Promise.all([import('./open-log.ts'), import('./start.ts')]);
-      await start(config, mode, openLog(config, mode === 'all' && process.stdout.isTTY ? 'file' : 'stdout'), stop);
+      await start(config, mode, openLog(config, mode === 'all' ? 'file' : 'stdout'), stop, (text) => {
+        terminal.stdout.write(`${text}\n`);
+      });
     },
     diagnose: async () => {
       const [{ diagnose }, { checkSandbox }] = await Promise.all([
@@ -27,6 +31,16 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
       return await diagnose({ loadConfig, checkSandbox });
     },
     readSettings: () => viewOf(loadConfig()),
+    findGateway: () => {
+      const { dataDir } = loadConfig();
+      const url = findGatewayUrl(dataDir);
+      if (url === undefined) {
+        throw new AppError('channel.unavailable', 'No gateway runs on this data directory.', {
+          mend: 'Start one with ./switchyard up in another terminal.',
+        });
+      }
+      return { url, token: readFileSync(path.join(dataDir, 'operator-token'), 'utf8').trim(), dataDir };
+    },
     openDatabase: async () => {
       const config = loadConfig();
       const log = pino({ level: config.logLevel === 'debug' ? 'debug' : 'silent' }, pino.destination(2));

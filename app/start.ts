@@ -1,16 +1,91 @@
-import { once } from 'node:events';
+import { rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import type { ProcessMode } from '#cli/cli-deps.ts';
+import { applyAgents } from '#core/agents/apply-agents.ts';
+import { loadAgents } from '#core/agents/load-agents.ts';
+import { armFailpoint } from '#core/kit/failpoint.ts';
 import type { Log } from '#core/kit/log.ts';
-import type { Config } from './config.ts';
+import { createSetupCode } from '#core/people/create-setup-code.ts';
+import { gatewayParts, openGatewaySecrets } from './compose/gateway-parts.ts';
+import { type Part, runParts } from './compose/run-parts.ts';
+import { openServices, type Services } from './compose/services.ts';
+import { toolNames } from './compose/tools.ts';
+import { openWorker } from './compose/worker-parts.ts';
+import { type Config, installDir } from './config.ts';
 import { openDatabaseSource, openMigrated } from './database-source.ts';
+import { gatewayFile } from './gateway-file.ts';
+import { type Greeting, greetingText } from './greeting.ts';
 
 /** Runs the parts of one process until the signal aborts, then stops them in reverse order. */
-export async function start(config: Config, mode: ProcessMode, log: Log, signal: AbortSignal): Promise<void> {
+export async function start(
+  config: Config,
+  mode: ProcessMode,
+  log: Log,
+  signal: AbortSignal,
+  print: (text: string) => void,
+): Promise<void> {
+  armFailpoint(config.failAt);
   for (const { name, asked, used } of config.limitClamps) log.warn({ name, asked, used }, 'limit out of bounds');
+  // Read before anything is opened: a mistake in a file is told at once and leaves nothing behind.
+  const profiles = await loadAgents({
+    folders: [...new Set([path.join(installDir, 'agents'), config.agentsDir])],
+    knownTools: toolNames,
+  });
   await using source = await openDatabaseSource(config, log);
-  const connectionsMax = config.limits.databaseConnectionsMax;
-  await using database = await openMigrated(source, { connectionsMax, applicationName: `switchyard-${mode}`, log });
-  log.info({ mode, database: source.kind, migrations: database.applied.length }, 'ready');
-  if (!signal.aborted) await once(signal, 'abort');
-  log.info({ mode }, 'stopping');
+  await using database = await openMigrated(source, {
+    connectionsMax: config.limits.databaseConnectionsMax,
+    applicationName: `switchyard-${mode}`,
+    log,
+  });
+  const { db } = database;
+  const applied = await applyAgents(db, profiles);
+  log.info({ ...applied, unchanged: applied.unchanged.length }, 'agents applied');
+  const services = await openServices({ config, log, db, databaseUrl: source.url });
+  await using stack = new AsyncDisposableStack();
+  stack.use(services.queue);
+
+  const parts: Part[] = [];
+  if (mode !== 'gateway') parts.push(...stack.use(await openWorker(services)).parts);
+  if (mode !== 'worker') parts.push(...(await openGateway(services, mode, source.kind, print)));
+  log.info({ mode, database: source.kind, migrations: database.applied.length }, 'started');
+  await runParts(parts, log, signal);
+  log.info({ mode }, 'stopped');
+}
+
+async function openGateway(
+  services: Services,
+  mode: ProcessMode,
+  database: Greeting['database'],
+  print: (text: string) => void,
+): Promise<readonly Part[]> {
+  const { config, db, log } = services;
+  const secrets = await openGatewaySecrets(config.dataDir);
+  const setupCode = await createSetupCode({ db });
+  const file = gatewayFile(config.dataDir);
+  const parts = gatewayParts(services, secrets, (server) => {
+    writeFileSync(file, JSON.stringify({ url: server.url, pid: process.pid }), { mode: 0o600 });
+    log.info({ url: server.url }, 'ready');
+    if (mode !== 'all') return;
+    print(
+      greetingText({
+        url: server.url,
+        loginToken: secrets.loginToken,
+        setupCode,
+        database,
+        queue: config.queueBackend,
+        model: config.defaultModel.text,
+        hasTelegram: config.telegram !== undefined,
+      }),
+    );
+  });
+  return [
+    {
+      name: 'gateway file',
+      run: async (signal) => {
+        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+        rmSync(file, { force: true });
+      },
+    },
+    ...parts,
+  ];
 }

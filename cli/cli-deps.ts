@@ -43,4 +43,6 @@ export interface CliDeps {
    * embedded one started for as long as the command runs.
    */
   openDatabase(): Promise<{ readonly db: Db } & AsyncDisposable>;
+  /** The gateway that runs here, with the token that proves who asks. @throws AppError when none runs. */
+  findGateway(): { readonly url: string; readonly token: string; readonly dataDir: string };
 }

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { addChat } from './chat-command.ts';
 import type { CliDeps } from './cli-deps.ts';
 import { addConfig } from './config.ts';
 import { addDeveloper } from './developer.ts';
@@ -21,6 +22,7 @@ export function buildProgram(deps: CliDeps): Command {
       getErrHasColors: () => terminal.hasColour,
     });
   addProcesses(program, deps);
+  addChat(program, deps);
   addDoctor(program, deps);
   addConfig(program, deps);
   addDeveloper(program, deps);

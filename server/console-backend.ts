@@ -45,6 +45,8 @@ export interface TurnNote {
 
 /** The console as the server needs it; the composition passes the console channel's desk. */
 export interface ConsoleBackend {
+  /** The thread key of a place, as sessions and turns carry it. */
+  keyOf(place: ConsolePlace): string;
   commands(): readonly { readonly name: string; readonly description: string }[];
   /** What `submit` takes; undefined for a request that makes no sense. */
   parse(request: unknown, at: Date): unknown;

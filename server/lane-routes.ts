@@ -31,7 +31,8 @@ export interface LaneView {
   readonly threadKey: string;
   readonly agentName: string;
   readonly state: string;
-  readonly headSeq: number;
+  /** Turns that are queued, running or waiting. */
+  readonly openTurns: number;
   readonly nextSeq: number;
   readonly fence: number;
   readonly generation: number;
@@ -45,11 +46,11 @@ const textMax = 2_000;
 /** The page of one lane: its state, its last turns, the end of its event log. */
 export function laneRoutes(
   app: FastifyInstance,
-  deps: { readonly readLane: (sessionId: string) => Promise<LaneView | undefined> },
+  deps: { readonly reads: { readLane(sessionId: string): Promise<LaneView | undefined> } },
 ): void {
   app.get<{ Params: { id: string } }>('/lanes/:id', async (request, reply) => {
     const { id } = request.params;
-    const lane = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id) ? await deps.readLane(id) : undefined;
+    const lane = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id) ? await deps.reads.readLane(id) : undefined;
     if (lane === undefined) {
       throw new AppError('request.not_found', 'There is no such lane.', { mend: 'A lane is named by its session id.' });
     }
@@ -62,7 +63,7 @@ function lanePage(lane: LaneView): string {
     ['Session', html`<code>${lane.sessionId}</code>`],
     ['Thread', html`<code>${lane.threadKey}</code>`],
     ['Agent', lane.agentName],
-    ['Turns', `${lane.nextSeq - lane.headSeq} open, next number ${lane.nextSeq}`],
+    ['Turns', `${lane.openTurns} open, next number ${lane.nextSeq}`],
     ['Generation', lane.generation],
     ['Fence', lane.fence],
     ['Worker', lane.owner === undefined ? 'none' : html`<code>${lane.owner}</code>`],

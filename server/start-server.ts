@@ -10,18 +10,17 @@ import { consoleRoutes } from './api/console-routes.ts';
 import { browserSessions } from './browser-session.ts';
 import { type BoardQueue, boardRoutes } from './bull-board/board-routes.ts';
 import type { ConsoleBackend } from './console-backend.ts';
+import type { GatewayReads } from './gateway-store.ts';
 import { healthRoutes, type ReadinessCheck } from './health-routes.ts';
 import { routeOf, sendError } from './http-error.ts';
-import { type LaneView, laneRoutes } from './lane-routes.ts';
+import { laneRoutes } from './lane-routes.ts';
 import { loginRoutes, requireSession } from './login-routes.ts';
 import { secureRequests } from './secure-requests.ts';
 
 export interface ServerDeps {
   readonly console: ConsoleBackend;
   readonly queues: readonly BoardQueue[];
-  readonly readLane: (sessionId: string) => Promise<LaneView | undefined>;
-  /** How many messages of a turn are still on their way to the chat: its outbox rows that are pending or sending. */
-  readonly countUndelivered: (turnId: string) => Promise<number>;
+  readonly reads: GatewayReads;
   readonly checks: readonly ReadinessCheck[];
   readonly log: Log;
   readonly clock?: Clock;

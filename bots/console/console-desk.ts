@@ -15,6 +15,7 @@ export interface ConsolePlace {
 
 /** What the gateway's console API needs of the console: say, press, read, follow. */
 export interface ConsoleDesk {
+  keyOf(place: ConsolePlace): string;
   commands(): readonly CommandSpec[];
   /** The raw event of a client's request; undefined when it is not one. `at` is the gateway's clock. */
   parse(request: unknown, at: Date): ConsoleRaw | undefined;
@@ -39,6 +40,7 @@ export function openConsoleDesk(deps: {
   readonly feed: ConsoleFeed;
 }): ConsoleDesk {
   return {
+    keyOf,
     commands: () => deps.channel.commands,
     parse: (request, at) =>
       request === null || typeof request !== 'object'

@@ -5,17 +5,18 @@
 export function healMarkdown(source: string): string {
   const fence = openFence(source);
   if (fence !== undefined) return `${source.replace(/\n[`~]{1,2}$/, '')}\n${fence}`;
-  const start = Math.max(source.lastIndexOf('\n\n') + 2, source.lastIndexOf('\n', source.length - tailMax) + 1, 0);
+  const paragraph = source.lastIndexOf('\n\n');
+  const start = Math.max(paragraph === -1 ? 0 : paragraph + 2, source.length - tailMax, 0);
   return source.slice(0, start) + healInline(source.slice(start));
 }
 
-/** Only the tail of the last paragraph is healed: longer emphasis is rare and the preview is shown for seconds. */
+/** Only the tail of the last paragraph is healed: longer emphasis is rare, and time stays bounded for any input. */
 const tailMax = 4_000;
 
-/** The fence that would close the code block the text ends in. */
-function openFence(source: string): string | undefined {
+/** The fence that would close the code block the text ends in; undefined outside of code. */
+export function openFence(source: string): string | undefined {
   let open: string | undefined;
-  for (const match of source.matchAll(/^ {0,3}(?:(?:>|[-+*]|\d{1,9}[.)]) *)*(`{3,}|~{3,})([^\n]*)$/gm)) {
+  for (const match of source.matchAll(/^ {0,3}(?:(?:>|[-+*]|\d{1,9}[.)]) {0,4}){0,12}(`{3,}|~{3,})([^\n]*)$/gm)) {
     const [, marks = '', info = ''] = match;
     if (open === undefined) {
       if (!(marks.startsWith('`') && info.includes('`'))) open = marks;
@@ -25,9 +26,9 @@ function openFence(source: string): string | undefined {
 }
 
 function healInline(tail: string): string {
-  // A marker that was just begun says nothing yet.
+  // A marker that was just begun says nothing yet, and neither does a link without its end.
   let text = tail.replace(/(?:^|(?<=\s))(?:\*{1,3}|_{1,3}|~{1,2}|`{1,2}|!?\[)$/, '');
-  text = text.replace(/!?\[([^\]\n]*)\]\([^)\s]*$/, '$1').replace(/!?\[([^\]\n]*)\]?$/, '$1');
+  text = text.replace(/!?\[([^\]\n]{0,200})\]\([^)\s]*$/, '$1').replace(/!?\[([^\]\n]{0,200})$/, '$1');
   const open: string[] = [];
   for (let index = 0; index < text.length; ) {
     const unit = text[index];
@@ -40,18 +41,14 @@ function healInline(tail: string): string {
       index = close + run;
     } else if (unit === '*' || unit === '_' || unit === '~') {
       const run = runLength(text, index);
-      toggle(open, text, index, run);
+      const isUsed = toggle(open, text, index, run);
+      // Half of a closing marker: the other half is about to come.
+      if (!isUsed && index + run === text.length) text = text.slice(0, index);
       index += run;
     } else index += 1;
   }
-  if (open.length === 0) return text;
   // A closing marker must touch a word: "**bold " + "**" would stay literal.
-  const end = text.trimEnd();
-  const dangling = /[*_~]+$/.exec(end)?.[0] ?? '';
-  if (dangling !== '' && open.join('').endsWith(dangling)) {
-    return end.slice(0, -dangling.length) + open.join('').slice(0, -dangling.length).split('').reverse().join('');
-  }
-  return end + open.reverse().join('');
+  return open.length === 0 ? text : text.trimEnd() + open.reverse().join('');
 }
 
 function runLength(text: string, index: number): number {
@@ -60,17 +57,19 @@ function runLength(text: string, index: number): number {
   return end - index;
 }
 
-function toggle(open: string[], text: string, index: number, run: number): void {
+/** Opens or closes emphasis at a run of markers; false when the run is neither. */
+function toggle(open: string[], text: string, index: number, run: number): boolean {
   const marker = text.slice(index, index + run);
   const before = text[index - 1] ?? ' ';
   const after = text[index + run] ?? ' ';
-  if ((marker[0] === '~' && run !== 2) || run > 3) return;
-  const canClose = !/\s/.test(before);
-  const last = open.lastIndexOf(marker);
-  if (canClose && last !== -1) {
+  if ((marker[0] === '~' && run !== 2) || run > 3) return false;
+  const last = /\s/.test(before) ? -1 : open.lastIndexOf(marker);
+  if (last !== -1) {
     open.length = last;
-    return;
+    return true;
   }
   const isInsideWord = marker[0] === '_' && /\w/.test(before);
-  if (!/\s/.test(after) && !isInsideWord) open.push(marker);
+  if (/\s/.test(after) || isInsideWord) return false;
+  open.push(marker);
+  return true;
 }

@@ -40,20 +40,19 @@ interface WalkContext {
   readonly builder: StyledBuilder;
   readonly options: RenderOptions;
   readonly depth: number;
-  readonly isInQuote: boolean;
   readonly isInLink: boolean;
 }
 
 function renderBlock(token: Token, options: RenderOptions): StyledBlock | undefined {
   if (token.type === 'table') return renderTable(token as Tokens.Table, (cell) => renderInline(cell, options));
   const builder = new StyledBuilder();
-  writeBlock(token, { builder, options, depth: 0, isInQuote: false, isInLink: false });
+  writeBlock(token, { builder, options, depth: 0, isInLink: false });
   return { ...builder.build(), kind: token.type === 'code' ? 'code' : 'text', headLength: 0 };
 }
 
 function renderInline(tokens: readonly Token[], options: RenderOptions): StyledText {
   const builder = new StyledBuilder();
-  writeInlines(tokens, { builder, options, depth: 0, isInQuote: false, isInLink: false });
+  writeInlines(tokens, { builder, options, depth: 0, isInLink: false });
   return builder.build();
 }
 
@@ -82,13 +81,9 @@ function writeBlock(token: Token, context: WalkContext): void {
       writeCode(builder, text, lang?.trim().split(/\s/)[0]);
       return;
     }
-    case 'blockquote': {
-      const write = () => writeBlocks(childrenOf(token), { ...deeper(context), isInQuote: true });
-      // Quotes cannot be nested on any chat platform; the inner one joins the outer.
-      if (context.isInQuote) write();
-      else builder.style('blockquote', write);
+    case 'blockquote':
+      builder.style('blockquote', () => writeBlocks(childrenOf(token), deeper(context)));
       return;
-    }
     case 'list':
       writeList(token as Tokens.List, context);
       return;

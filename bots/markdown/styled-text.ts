@@ -48,9 +48,10 @@ export function joinStyled(parts: readonly StyledText[], separator: string): Sty
   return { text: texts.join(separator), spans };
 }
 
-/** Removes white space around the text and moves the spans along; spans of nothing but white space go. */
+/** Removes white space around the text and moves the spans along; the indent of code at the start stays. */
 export function trimStyled(source: StyledText): StyledText {
-  const start = source.text.length - source.text.trimStart().length;
+  const code = source.spans.filter((span) => span.style === 'pre').map((span) => span.offset);
+  const start = Math.min(source.text.length - source.text.trimStart().length, ...code);
   const end = source.text.trimEnd().length;
   return start === 0 && end === source.text.length ? source : sliceStyled(source, start, Math.max(start, end));
 }
@@ -59,6 +60,7 @@ export function trimStyled(source: StyledText): StyledText {
 export class StyledBuilder {
   readonly #pieces: string[] = [];
   readonly #spans: Span[] = [];
+  readonly #open = new Set<Style>();
   #length = 0;
   #indent = '';
   #last = '';
@@ -87,10 +89,17 @@ export class StyledBuilder {
 
   /** Whatever `write` appends gets the style. */
   style(style: Style, write: () => void, extra: { readonly url?: string; readonly language?: string } = {}): void {
+    // Platforms refuse a style inside itself, quotes included: the inner one joins the outer.
+    if (this.#open.has(style)) {
+      write();
+      return;
+    }
+    this.#open.add(style);
     const offset = this.#length;
     // The place in the list is taken before the inner spans: outer spans come first, as readers of nesting expect.
     const place = this.#spans.length;
     write();
+    this.#open.delete(style);
     if (this.#length > offset) {
       this.#spans.splice(place, 0, { style, offset, length: this.#length - offset, ...extra });
     }

@@ -1,4 +1,5 @@
 import type { MessageEntity } from 'grammy/types';
+import { healMarkdown, openFence } from '#bots/markdown/heal-markdown.ts';
 import { renderCode, renderStyled } from '#bots/markdown/render-styled.ts';
 import { splitStyled } from '#bots/markdown/split-styled.ts';
 import { joinStyled, type Span, type StyledBlock, type StyledText } from '#bots/markdown/styled-text.ts';
@@ -99,15 +100,22 @@ export function renderBody(body: OutboundBody, options: { readonly shieldMention
   };
 }
 
-/** The newest part of an answer that is being written: what fits into one preview. */
+/** The newest part of an answer that is being written: what fits into one preview, with open markup closed. */
 export function renderPreview(markdown: string): TextUnit {
-  const newest = markdown.slice(-previewSourceMax);
+  const newest = newestPart(healMarkdown(markdown));
   const text = splitStyled(renderStyled(newest).blocks, textMax).at(-1);
   return text === undefined ? { text: '', entities: [] } : { text: text.text, entities: text.spans.map(toEntity) };
 }
 
 /** A preview shows 4096 characters; parsing more than this for each one would only cost time. */
 const previewSourceMax = 20_000;
+
+function newestPart(markdown: string): string {
+  if (markdown.length <= previewSourceMax) return markdown;
+  const start = markdown.indexOf('\n', markdown.length - previewSourceMax) + 1;
+  const fence = openFence(markdown.slice(0, start));
+  return (fence === undefined ? '' : `${fence}\n`) + markdown.slice(start);
+}
 
 const noticeMarks = { info: 'ℹ️', success: '✅', warn: '⚠️', error: '❌' } as const;
 

@@ -1,5 +1,4 @@
 import { type Api, InputFile } from 'grammy';
-import { healMarkdown } from '#bots/markdown/heal-markdown.ts';
 import type { Clock } from '#core/kit/clock.ts';
 import type { Log } from '#core/kit/log.ts';
 import type { ChannelCapabilities, MessageRef } from '#core/outbox/channel-sender.ts';
@@ -93,7 +92,7 @@ export class TelegramSender {
     if (conversation.kind !== 'dm' || !this.#hasDrafts) return;
     const now = this.#clock.now().getTime();
     if ((this.#draftsPausedUntil.get(conversation.room) ?? 0) > now) return;
-    const { text, entities } = renderPreview(healMarkdown(markdown));
+    const { text, entities } = renderPreview(markdown);
     try {
       await this.#api.raw.sendMessageDraft({
         chat_id: Number(conversation.room),

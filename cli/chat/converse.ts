@@ -2,7 +2,6 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { isAppError, toAppError } from '#core/kit/errors.ts';
 import { addressAgent } from './address-agent.ts';
-import { toCard } from './approval-card.ts';
 import { painter } from './ask-once.ts';
 import { type ChatOptions, chatExit } from './chat-options.ts';
 import { cleanText } from './clean-text.ts';
@@ -115,13 +114,14 @@ export async function converse(client: ConsoleClient, options: ChatOptions): Pro
   );
   for (const message of past.messages) transcript.take({ type: 'message', message });
   transcript.take({ type: 'ready' });
-  showPrompt();
 
   let exit: number = chatExit.done;
   try {
     for await (const event of client.follow(past.change, signal)) {
       const before = transcript.openCard?.messageId;
       transcript.take(event);
+      // The prompt says that somebody listens.
+      if (event.type === 'ready') showPrompt();
       const card = transcript.openCard;
       if (card?.messageId !== before) {
         isAnswering = card !== undefined && !screen.hasText && Date.now() - typedAt > typingMs;

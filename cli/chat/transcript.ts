@@ -31,6 +31,7 @@ export class Transcript {
   readonly #files: SharedFile[] = [];
   #live: ChatMessage | undefined;
   #draft: { readonly id: number; readonly text: string } | undefined;
+  #lastClosed: Card | undefined;
   #isTyping = false;
   #isDisconnected = false;
 
@@ -59,8 +60,9 @@ export class Transcript {
     this.#own.add(key);
   }
 
-  /** Forgets a card that was just answered. */
+  /** Takes a card away that was just answered; it comes back if the answer is refused. */
   closeCard(messageId: string): void {
+    this.#lastClosed = this.#cards.get(messageId);
     this.#cards.delete(messageId);
   }
 
@@ -84,6 +86,10 @@ export class Transcript {
         if (event.turn.state !== 'started' && event.turn.state !== 'absorbed') this.#flush();
         break;
       case 'ack':
+        if (event.isAlert && this.#lastClosed !== undefined) {
+          this.#cards.set(this.#lastClosed.messageId, this.#lastClosed);
+          this.#lastClosed = undefined;
+        }
         if (event.text !== undefined) this.#print(this.#paint(event.isAlert ? 'yellow' : 'dim', cleanText(event.text)));
         break;
       case 'ready':
@@ -118,9 +124,11 @@ export class Transcript {
       if (this.#draft?.id === message.draftId) this.#draft = undefined;
     }
     const card = toCard(message);
-    const wasCard = this.#cards.has(messageId);
-    if (card === undefined) this.#cards.delete(messageId);
-    else if (!this.#printed.has(messageId)) this.#cards.set(messageId, card);
+    const wasCard = this.#cards.has(messageId) || this.#lastClosed?.messageId === messageId;
+    if (card === undefined) {
+      this.#cards.delete(messageId);
+      if (this.#lastClosed?.messageId === messageId) this.#lastClosed = undefined;
+    } else if (!this.#printed.has(messageId)) this.#cards.set(messageId, card);
     if (this.#live?.messageId !== messageId && this.#printed.has(messageId)) {
       // A settled card is news now; other edits wait until the turn is over.
       if (wasCard && card === undefined) this.#printMessage(message);
@@ -157,11 +165,11 @@ export class Transcript {
     this.#screen.print(text);
   }
 
-  #render(message: ChatMessage): string {
+  #render(message: ChatMessage, paint: Paint = this.#paint): string {
     const card = this.#cards.get(message.messageId);
     const keys = new Map([...(card?.keys ?? [])].map(([key, token]) => [token, key]));
     return renderParts(message.parts, {
-      paint: this.#paint,
+      paint,
       keys,
       fileHint: (index) => {
         const part = message.parts[index];
@@ -174,8 +182,11 @@ export class Transcript {
   }
 
   #drawLive(): void {
-    const message = this.#live === undefined || this.#live.isDeleted ? '' : this.#render(this.#live);
-    const busy = this.#isTyping || this.#turns.size > 0 ? this.#paint('dim', '· working …') : '';
+    // Without colours: these rows are cut to the width of the terminal, and a cut colour would run on.
+    const message = this.#live === undefined || this.#live.isDeleted ? '' : this.#render(this.#live, plain);
+    const busy = this.#isTyping || this.#turns.size > 0 ? '· working …' : '';
     this.#screen.setLive([message, this.#draft?.text ?? '', busy].filter((text) => text !== '').join('\n'));
   }
 }
+
+const plain: Paint = (_format, text) => text;

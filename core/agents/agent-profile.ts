@@ -59,4 +59,6 @@ export interface AgentProfile extends AgentFrontMatter {
   readonly version: string;
   /** Path the profile was loaded from, for messages. */
   readonly source: string;
+  /** Line of each item of `grants` in the file, so that a decision can name it. */
+  readonly grantLines?: readonly number[];
 }

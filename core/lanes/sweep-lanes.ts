@@ -3,13 +3,19 @@ import type { LaneWake } from './lane.ts';
 import { overdueLanes, readyLanes, reapRows, rearmRows } from './lane-store.ts';
 import { findDeadWorkers, forgetWorkers, tryBecomeSweeper } from './worker-store.ts';
 
-/**
- * A worker silent for 5 s is hung or cut off; one silent for 1 s whose session lock is gone was killed. A database that
- * has just started has dropped every lock, so for its first 3 s nobody is judged.
- */
-const deathLimits = { ttlMs: 5000, beatGraceMs: 1000, serverGraceMs: 3000 } as const;
-/** A wake that is due for longer than this is asked after. */
-const overdueMs = 2000;
+/** When a sweep takes something for dead or lost; milliseconds. */
+export interface SweepLimits {
+  /** A worker silent for this long is hung or cut off. */
+  readonly ttlMs: number;
+  /** A worker silent for this long whose session lock is gone was killed. */
+  readonly beatGraceMs: number;
+  /** A database that has just started has dropped every lock, so nobody is judged for this long. */
+  readonly serverGraceMs: number;
+  /** A wake that is due for longer than this is asked after. */
+  readonly overdueMs: number;
+}
+
+const defaultLimits: SweepLimits = { ttlMs: 5000, beatGraceMs: 1000, serverGraceMs: 3000, overdueMs: 2000 };
 /** Wakes asked after in one sweep, the longest overdue first. */
 const overdueMax = 200;
 /** Workers silent for this long are forgotten. */
@@ -26,12 +32,12 @@ export interface LaneInspection {
 }
 
 /** Takes lanes from dead workers and lists overdue ones. @returns undefined when another process is doing so. */
-export async function inspectLanes(db: Db): Promise<LaneInspection | undefined> {
+export async function inspectLanes(db: Db, limits: SweepLimits = defaultLimits): Promise<LaneInspection | undefined> {
   return db.transaction().execute(async (tx) => {
     if (!(await tryBecomeSweeper(tx))) return undefined;
-    const deadWorkers = await findDeadWorkers(tx, deathLimits);
+    const deadWorkers = await findDeadWorkers(tx, limits);
     const reaped = deadWorkers.length === 0 ? [] : await reapRows(tx, deadWorkers);
-    const overdue = await overdueLanes(tx, overdueMs, overdueMax);
+    const overdue = await overdueLanes(tx, limits.overdueMs, overdueMax);
     await forgetWorkers(tx, forgetMs);
     return { deadWorkers, reaped, overdue };
   });

@@ -3,7 +3,7 @@ import type { Db } from '../kit/database.ts';
 import type { CooldownReason } from './cooldown.ts';
 
 /** A cool-down that is still running, with the time left by the database's clock. */
-export interface CooldownRow {
+interface CooldownRow {
   readonly provider: string;
   readonly model: string;
   readonly reason: CooldownReason;

@@ -12,7 +12,7 @@ export type CooldownReason = Extract<
 >;
 
 /** Marks a cool-down of the whole credential: a wrong key or an empty account fails with every model alike. */
-export const everyModel = '*';
+const everyModel = '*';
 
 interface CooldownRule {
   readonly reason: CooldownReason;
@@ -29,7 +29,7 @@ const minute = 60_000;
  * and keys are mended by people, so they rest long but never for good: nobody should have to restart a worker.
  * @param retryAfterMs the provider's own wish, honoured up to one hour.
  */
-export function cooldownRule(kind: ModelErrorKind, retryAfterMs: number | undefined): CooldownRule | undefined {
+function cooldownRule(kind: ModelErrorKind, retryAfterMs: number | undefined): CooldownRule | undefined {
   switch (kind) {
     case 'auth':
       return { reason: kind, scope: 'credential', baseMs: 5 * minute, maxMs: 30 * minute };

@@ -8,9 +8,9 @@ const messageTokens = 4;
 const toolsPreambleTokens = 350;
 
 /**
- * Tokens of a text, estimated high: measured at 1.07 to 2.36 times OpenAI's o200k tokenizer over 13 kinds of text and at
- * least 0.95 times Claude's, in linear time for any input. Words count by letters, punctuation and digits nearly one
- * each, long unbroken runs (base64, hashes) densely, other scripts by their usual token density.
+ * Tokens of a text, estimated high and in linear time for any input. Against OpenAI's o200k tokenizer over 23 texts
+ * (prose, code, JSON, base64, hex, ten scripts) it gave 1.0 to 5.7 times the count, 1.1 to 1.5 for code and prose. Words
+ * count by letters, punctuation and digits nearly one each, long unbroken runs densely, other scripts by their density.
  */
 export function estimateTextTokens(text: string): number {
   let tokens = 0;
@@ -29,7 +29,7 @@ export function estimateTextTokens(text: string): number {
     }
     if (run > 0) {
       // A run of 32 or more without a space is data, not words, and splits into short tokens.
-      tokens += run >= 32 ? run / 1.4 : letters / 3.5 + marks / 1.8 + (letters > 0 && letters < 4 ? 0.4 : 0.1);
+      tokens += run >= 32 ? run / 1.4 : letters / 3.5 + marks / 1.8 + (letters > 0 && letters < 4 ? 0.5 : 0.1);
       run = 0;
       letters = 0;
       marks = 0;
@@ -50,7 +50,7 @@ function nonAsciiTokens(code: number): number {
 }
 
 /** Tokens of one message, including calls, results and pictures. */
-export function estimateMessageTokens(message: ModelMessage): number {
+function estimateMessageTokens(message: ModelMessage): number {
   let tokens = messageTokens;
   for (const part of message.parts) tokens += partTokens(part);
   return tokens;

@@ -128,6 +128,11 @@ export async function countOpenPairingCodes(db: Db | Tx): Promise<number> {
   return rows[0]?.count ?? 0;
 }
 
+/** Withdraws the unused codes that no person made: those printed at earlier starts. */
+export async function deleteSetupCodes(db: Db | Tx): Promise<void> {
+  await sql`delete from pairing_code where used_at is null and created_by is null and role = 'owner'`.execute(db);
+}
+
 /** Uses a code once. @returns the role it gives, or undefined when it is unknown, used or expired. */
 export async function usePairingCode(tx: Tx, codeHash: string, identityId: string): Promise<PersonRole | undefined> {
   const { rows } = await sql<{ role: PersonRole }>`

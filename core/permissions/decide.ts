@@ -113,7 +113,11 @@ export function decideByPolicy(policy: Policy, request: PermissionRequest): Poli
       : parts.map((part) => opening.filter((grant) => grant.patterns.some((pattern) => covers(pattern, part))));
   if (covering.some((grants) => grants.length === 0)) return { ...base, effect: 'deny', by: [], near, approvers: [] };
 
-  const asks = opening.filter((grant) => grant.effect === 'ask' && reaches(grant, resource));
+  // A line that only shows while it runs what it is: no pattern can tell, so a person looks at it.
+  const isOpaque = resource.kind === 'command' && resource.command.isOpaque;
+  const asks = live.filter((grant) =>
+    isOpaque ? grant.effect !== 'allow' : grant.effect === 'ask' && reaches(grant, resource),
+  );
   if (asks.length > 0) {
     const approvers = asks.map((grant) => grant.approvers).filter((rules) => rules.length > 0);
     return { ...base, effect: 'ask', by: sourcesOf(asks), near, approvers };

@@ -7,6 +7,8 @@ export interface CommandParts {
   readonly parts: readonly string[];
   /** False when the line uses something this reader does not follow; then `parts` is not all that would run. */
   readonly isSafe: boolean;
+  /** True when what runs is only known while it runs: `$tool x`, `eval "$line"`, `… | sh`. */
+  readonly isOpaque: boolean;
 }
 
 const depthMax = 16;
@@ -22,9 +24,9 @@ const unfollowed = new Set(['for', 'case', 'select', 'function', 'coproc', 'esac
  * substitution, brace expansion of a command word, loops over words, functions and unbalanced quotes make it unsafe.
  */
 export function splitCommand(line: string): CommandParts {
-  const reader: Reader = { line, at: 0, parts: [], isSafe: true, depth: 0 };
+  const reader: Reader = { line, at: 0, parts: [], isSafe: true, isOpaque: false, depth: 0 };
   readList(reader, undefined);
-  return { parts: reader.parts, isSafe: reader.isSafe };
+  return { parts: reader.parts, isSafe: reader.isSafe && !reader.isOpaque, isOpaque: reader.isOpaque };
 }
 
 interface Reader {
@@ -32,6 +34,7 @@ interface Reader {
   at: number;
   readonly parts: string[];
   isSafe: boolean;
+  isOpaque: boolean;
   depth: number;
 }
 
@@ -65,9 +68,8 @@ function readList(reader: Reader, end: ')' | '`' | undefined): void {
     redirect = undefined;
     const first = words[0];
     if (first !== undefined) {
-      if (unfollowed.has(first) || /\{.*[,.].*\}/.test(first)) reader.isSafe = false;
-      // A command word that is only known when it runs.
-      if (/[$`*?[]/.test(first) && first !== '[') reader.isSafe = false;
+      if (unfollowed.has(first)) reader.isSafe = false;
+      if (isOpaque(words)) reader.isOpaque = true;
       if (!(words.length === 1 && closers.has(first))) reader.parts.push(words.join(' '));
     }
     words = [];
@@ -181,6 +183,15 @@ function readDoubleQuotes(reader: Reader): string {
   }
   reader.isSafe = false;
   return text;
+}
+
+/** Whether the shell must first compute which command these words are. */
+function isOpaque(words: readonly string[]): boolean {
+  const [first = '', ...rest] = words.filter((word) => !/^[A-Za-z_][A-Za-z0-9_]*=/.test(word));
+  if (/[$`*?{]/.test(first) || (first.includes('[') && first !== '[')) return true;
+  if (!shells.has(baseName(first))) return false;
+  const inner = rest.filter((word) => !word.startsWith('-'));
+  return inner.length === 0 || inner.some((word) => /[$`]/.test(word));
 }
 
 /** Reads `$name`, `${name}`, `$(…)` or backticks; the commands of a substitution become parts of their own. */

@@ -2,12 +2,12 @@ import type { ServerResponse } from 'node:http';
 import type { Clock } from '#core/kit/clock.ts';
 import type { Log } from '#core/kit/log.ts';
 import type { ConsoleBackend, ConsoleNote, ConsolePlace, TurnNote } from '../console-backend.ts';
+import type { GatewayReads } from '../gateway-store.ts';
 import { toWire } from './console-wire.ts';
 
 export interface StreamDeps {
   readonly console: ConsoleBackend;
-  /** How many messages of a turn are still on their way to the chat. */
-  readonly countUndelivered: (turnId: string) => Promise<number>;
+  readonly reads: Pick<GatewayReads, 'countUndelivered' | 'readTurns'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -30,8 +30,8 @@ const deliveryWaitMs = 30_000;
 const deliveryPollMs = 25;
 
 /**
- * Writes one conversation as server-sent events: first what changed since the client was last here, then `ready`, then
- * everything as it happens. A turn's `waiting` or end is told after all that it said was shown, so that a client may
+ * Writes one conversation as server-sent events: first what changed since the client was last here and how its turns
+ * stand, then `ready`, then everything as it happens. A turn's `waiting` or end is told after all that it said was shown, so that a client may
  * stop reading there. Resolves when the client left or the signal aborted.
  */
 export async function streamConversation(
@@ -41,7 +41,8 @@ export async function streamConversation(
 ): Promise<void> {
   const { place } = options;
   const closed = new AbortController();
-  const pending: (ConsoleNote | { readonly kind: 'ready' } | (TurnNote & { readonly isShown: boolean }))[] = [];
+  const pending: (ConsoleNote | { readonly kind: 'ready' })[] = [];
+  const toldLive = new Set<string>();
   let cursor = options.since;
   let isPumping = false;
 
@@ -61,19 +62,37 @@ export async function streamConversation(
     }
   };
 
+  const writeTurn = (note: TurnNote): void => write('turn', { ...note, kind: undefined, threadKey: undefined });
+
+  /** Messages are kept and turns are rows: what was notified while nobody listened is read from there. */
+  const catchUp = async (): Promise<void> => {
+    toldLive.clear();
+    const turns = await deps.reads.readTurns(deps.console.keyOf(place));
+    await writeChanges();
+    // What was told while this was read is newer than what was read.
+    for (const turn of turns) {
+      if (toldLive.has(turn.turnId)) continue;
+      if (turn.state === 'started' || (await deps.reads.countUndelivered(turn.turnId)) === 0) writeTurn(turn);
+      else void tell(turn);
+    }
+  };
+
   const handle = async (note: (typeof pending)[number]): Promise<void> => {
     switch (note.kind) {
       case 'message':
-      case 'missed':
         await writeChanges();
-        if (note.kind === 'missed') write('missed', {});
+        return;
+      case 'missed':
+        await catchUp();
         return;
       case 'ready':
+        await catchUp();
         write('ready', { change: cursor });
         return;
       case 'turn':
-        await writeChanges();
-        write('turn', { ...note, kind: undefined, type: 'turn' });
+        // What a turn says belongs between its start and its end.
+        if (note.state !== 'started') await writeChanges();
+        writeTurn(note);
         return;
       case 'draft':
       case 'typing':
@@ -109,24 +128,26 @@ export async function streamConversation(
     void pump();
   };
 
-  const tell = async (note: ConsoleNote): Promise<void> => {
+  const tell = async (note: TurnNote): Promise<void> => {
+    if (note.state !== 'started') await waitUntilShown(deps, note.turnId, closed.signal);
+    push(note);
+  };
+
+  const end = (): void => void response.end();
+  const unsubscribe = deps.console.subscribe(place, (note) => {
     if (note.kind !== 'turn') {
       push(note);
       return;
     }
-    const isShown = note.state === 'started' || (await waitUntilShown(deps, note.turnId, closed.signal));
-    push({ ...note, isShown });
-  };
-
-  const end = (): void => void response.end();
-  const unsubscribe = deps.console.subscribe(place, (note) => void tell(note));
+    toldLive.add(note.turnId);
+    void tell(note);
+  });
   const heartbeat = setInterval(() => response.write(': beat\n\n'), options.heartbeatMs);
   const left = Promise.withResolvers<void>();
   response.on('close', () => left.resolve());
   response.on('error', () => left.resolve());
   options.signal.addEventListener('abort', end, { once: true });
   if (options.signal.aborted) end();
-  push({ kind: 'message' });
   push({ kind: 'ready' });
   await left.promise;
   closed.abort();
@@ -135,16 +156,13 @@ export async function streamConversation(
   options.signal.removeEventListener('abort', end);
 }
 
-async function waitUntilShown(deps: StreamDeps, turnId: string, signal: AbortSignal): Promise<boolean> {
+async function waitUntilShown(deps: StreamDeps, turnId: string, signal: AbortSignal): Promise<void> {
   const until = deps.clock.now().getTime() + deliveryWaitMs;
   try {
-    while ((await deps.countUndelivered(turnId)) > 0) {
-      if (deps.clock.now().getTime() >= until) return false;
+    while ((await deps.reads.countUndelivered(turnId)) > 0 && deps.clock.now().getTime() < until) {
       await deps.clock.sleep(deliveryPollMs, signal);
     }
-    return true;
   } catch {
     // The client left, or the database did: the turn's end is told all the same.
-    return false;
   }
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { answerRecords, type FakeAnswer, type FakeUsage, type FakeWire } from './model-wires.ts';
 
 /** Bytes to send, a pause, or a promise to wait for: whatever a broken server does, step by step. */
-export type RawStep = string | Uint8Array | { readonly waitMs: number } | { readonly until: Promise<unknown> };
+type RawStep = string | Uint8Array | { readonly waitMs: number } | { readonly until: Promise<unknown> };
 
 /** A reply in the server's own bytes. `reset` and `hang` never end the body properly. */
 export interface RawReply {
@@ -16,7 +16,7 @@ export interface RawReply {
 }
 
 /** Faults by name, spoken in the protocol that was asked. */
-export type FaultName =
+type FaultName =
   | 'auth'
   | 'billing'
   | 'context'
@@ -35,7 +35,7 @@ export type ScriptedReply =
   | { readonly fault: FaultName; readonly retryAfter?: string }
   | { readonly raw: RawReply };
 
-export interface LoggedRequest {
+interface LoggedRequest {
   readonly wire: FakeWire;
   readonly path: string;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;

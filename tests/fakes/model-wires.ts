@@ -1,6 +1,6 @@
 /** How a model server says an answer in each of the three protocols, as the vendors document them. */
 
-export interface FakeToolCall {
+interface FakeToolCall {
   readonly name: string;
   readonly arguments: unknown;
   readonly id?: string;
@@ -23,7 +23,7 @@ export interface FakeUsage {
 export type FakeWire = 'openai.chat' | 'openai.responses' | 'anthropic.messages';
 
 /** One SSE record. */
-export function sse(data: unknown, event?: string): string {
+function sse(data: unknown, event?: string): string {
   return `${event === undefined ? '' : `event: ${event}\n`}data: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`;
 }
 

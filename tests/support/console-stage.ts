@@ -9,6 +9,7 @@ import { ConsoleFeed } from '#bots/console/console-feed.ts';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
 import { systemClock } from '#core/kit/clock.ts';
 import { newToken } from '#core/kit/ids.ts';
+import type { TurnNote } from '#server/console-backend.ts';
 import type { LaneView } from '#server/lane-routes.ts';
 import { type Server, type ServerOptions, startServer } from '#server/start-server.ts';
 import { openTestDatabase, type TestDatabase } from './database.ts';
@@ -17,6 +18,7 @@ import { openTestDatabase, type TestDatabase } from './database.ts';
 export interface ConsoleStage extends AsyncDisposable {
   readonly database: TestDatabase;
   readonly channel: ConsoleChannel;
+  readonly queue: Queue;
   readonly server: Server;
   readonly operatorToken: string;
   readonly loginToken: string;
@@ -24,7 +26,13 @@ export interface ConsoleStage extends AsyncDisposable {
   readonly received: RawEvent[];
   readonly logLines: string[];
   /** What tests may change while it runs. */
-  readonly state: { refusals: number; undelivered: number; notReady: string | undefined; lane: LaneView | undefined };
+  readonly state: {
+    refusals: number;
+    undelivered: number;
+    notReady: string | undefined;
+    lane: LaneView | undefined;
+    turns: TurnNote[];
+  };
   /** Plays the agents: called with every accepted event. */
   onEvent: (event: InboundEvent) => Promise<void>;
   /** Says that a turn of the room started, waits or ended. */
@@ -45,15 +53,18 @@ export async function openConsoleStage(options: Partial<ServerOptions> = {}): Pr
   const queue = new Queue(`lanes-${newToken(6)}`, { connection });
   await queue.waitUntilReady();
   const received: RawEvent[] = [];
-  const state: ConsoleStage['state'] = { refusals: 0, undelivered: 0, notReady: undefined, lane: undefined };
+  const state: ConsoleStage['state'] = { refusals: 0, undelivered: 0, notReady: undefined, lane: undefined, turns: [] };
   const tokens = { operatorToken: newToken(32), loginToken: newToken(16), cookieKey: newToken(32) };
   const start = (port: number): Promise<Server> =>
     startServer(
       {
         console: openConsoleDesk({ db: database.db, channel, feed }),
         queues: [queue],
-        readLane: async () => state.lane,
-        countUndelivered: async () => state.undelivered,
+        reads: {
+          readLane: async () => state.lane,
+          countUndelivered: async () => state.undelivered,
+          readTurns: async () => state.turns,
+        },
         checks: [
           {
             name: 'database',
@@ -71,6 +82,7 @@ export async function openConsoleStage(options: Partial<ServerOptions> = {}): Pr
   const stage: ConsoleStage = {
     database,
     channel,
+    queue,
     get server() {
       return server;
     },

@@ -16,6 +16,7 @@ import {
   type FinishVerdict,
   type LaneLease,
   TurnAbort,
+  type TurnAbortKind,
   type TurnOutcome,
 } from '#core/lanes/lane.ts';
 import { boundaryReacher } from '#core/lanes/reach-boundary.ts';
@@ -63,7 +64,8 @@ export interface LaneRunnerOptions {
 
 interface ActiveTurn {
   readonly lease: LaneLease;
-  readonly abort: AbortController;
+  /** Tells the turn to end. One that has lost its lane is not waited for much longer. */
+  end(kind: TurnAbortKind): void;
 }
 
 const signalSchema = z.object({ sessionId: z.string(), seq: z.int(), signal: z.enum(['cancel', 'steer']) });
@@ -115,7 +117,7 @@ export class LaneRunner {
   async #drain(ended: AbortSignal): Promise<void> {
     this.#stopping.abort();
     await delay(this.#options.drainMs, undefined, { signal: ended }).catch(() => {});
-    for (const { abort } of this.#active.values()) abort.abort(new TurnAbort('stopping'));
+    for (const active of this.#active.values()) active.end('stopping');
   }
 
   async #answer(sessionId: string): Promise<{ delayMs: number } | undefined> {
@@ -147,23 +149,30 @@ export class LaneRunner {
   async #runTurn(turn: ClaimedTurn): Promise<TurnOutcome | undefined> {
     const lease = leaseOf(turn);
     const abort = new AbortController();
-    const active: ActiveTurn = { lease, abort };
+    const abandoned = Promise.withResolvers<never>();
+    const active: ActiveTurn = {
+      lease,
+      end: (kind) => {
+        const reason = new TurnAbort(kind);
+        abort.abort(reason);
+        // A cancelled turn may still have something to say and is waited for.
+        if (kind !== 'cancelled') setTimeout(() => abandoned.reject(reason), handBackMs);
+      },
+    };
     this.#active.set(turn.sessionId, active);
-    if (turn.isCancelled || (this.#heardCancels.get(turn.sessionId) ?? 0) >= turn.seq) {
-      abort.abort(new TurnAbort('cancelled'));
-    }
+    if (turn.isCancelled || (this.#heardCancels.get(turn.sessionId) ?? 0) >= turn.seq) active.end('cancelled');
     const context: TurnContext = {
       lease,
       signal: abort.signal,
       stopping: this.#stopping.signal,
       reachBoundary: async (record) => {
         const verdict = await this.#reachBoundary({ lease, ...record });
-        if (verdict.state !== 'go') abort.abort(new TurnAbort(verdict.state));
+        if (verdict.state !== 'go') active.end(verdict.state);
         return verdict;
       },
     };
     try {
-      return await Promise.race([this.#deps.runTurn(turn, context), abandoned(abort.signal)]);
+      return await Promise.race([this.#deps.runTurn(turn, context), abandoned.promise]);
     } catch (err) {
       return this.#outcomeOfThrow(turn, abort.signal, err);
     } finally {
@@ -172,7 +181,7 @@ export class LaneRunner {
   }
 
   #outcomeOfThrow(turn: ClaimedTurn, signal: AbortSignal, err: unknown): TurnOutcome | undefined {
-    const reason: unknown = signal.aborted ? signal.reason : undefined;
+    const reason: unknown = err instanceof TurnAbort || !signal.aborted ? err : signal.reason;
     if (reason instanceof TurnAbort) {
       switch (reason.kind) {
         case 'fenced':
@@ -216,7 +225,7 @@ export class LaneRunner {
     const { sessionId, seq } = parsed.data;
     const active = this.#active.get(sessionId);
     if (active?.lease.seq === seq) {
-      active.abort.abort(new TurnAbort('cancelled'));
+      active.end('cancelled');
       return;
     }
     this.#heardCancels.set(sessionId, seq);
@@ -250,7 +259,7 @@ export class LaneRunner {
     for (const lane of owned) {
       const active = this.#active.get(lane.sessionId);
       if (active?.lease.fence === lane.fence) {
-        if (lane.isCancelled) active.abort.abort(new TurnAbort('cancelled'));
+        if (lane.isCancelled) active.end('cancelled');
         continue;
       }
       const key = `${lane.sessionId}/${lane.fence}`;
@@ -264,7 +273,7 @@ export class LaneRunner {
     const fences = new Map(owned.map((lane) => [lane.sessionId, lane.fence]));
     for (const [sessionId, fence] of running) {
       const active = this.#active.get(sessionId);
-      if (active?.lease.fence === fence && fences.get(sessionId) !== fence) active.abort.abort(new TurnAbort('fenced'));
+      if (active?.lease.fence === fence && fences.get(sessionId) !== fence) active.end('fenced');
     }
     return strays;
   }
@@ -272,21 +281,6 @@ export class LaneRunner {
 
 function leaseOf({ id, sessionId, seq, fence }: ClaimedTurn): LaneLease {
   return { id, sessionId, seq, fence };
-}
-
-/** Rejects when a turn has been told to stop for good and has not ended soon after. */
-async function abandoned(signal: AbortSignal): Promise<never> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  signal.addEventListener(
-    'abort',
-    () => {
-      const reason: unknown = signal.reason;
-      // A cancelled turn may still have something to say and is waited for; the others have lost their lane.
-      if (reason instanceof TurnAbort && reason.kind !== 'cancelled') setTimeout(() => reject(reason), handBackMs);
-    },
-    { once: true },
-  );
-  return promise;
 }
 
 /** Whether the database said no to the content (data, constraint, syntax) rather than being away. */

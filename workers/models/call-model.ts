@@ -70,7 +70,7 @@ export interface CallModelInput {
 }
 
 /** Bounds of one attempt, in milliseconds. */
-export interface CallTimeouts {
+interface CallTimeouts {
   readonly headerMs: number;
   readonly idleMs: number;
   readonly totalMs: number;

@@ -27,12 +27,6 @@ interface ChatCall extends OpenCall {
   readonly extra: Record<string, Json>;
 }
 
-/** What an assistant message of this wire carries beyond the neutral parts. */
-export interface ChatNative {
-  readonly message: Record<string, Json>;
-  readonly calls: Record<string, Record<string, Json>>;
-}
-
 /**
  * Chat completion chunks of OpenAI and of everything that claims to be compatible. The finish reason is the terminal
  * event: `[DONE]` alone proves nothing, and some servers leave it out.
@@ -182,6 +176,7 @@ function addReasoningDetail(details: Record<string, Json>[], raw: unknown, writt
   }
 }
 
+/** What the neutral parts do not hold: reasoning to send back, and unknown fields per call id. */
 function nativeOf(
   calls: readonly ChatCall[],
   details: readonly Record<string, Json>[],

@@ -74,8 +74,8 @@ export class Guard implements Disposable {
     // A complete answer's last bytes may still be on their way; `drain` bounds the wait for them.
     if (this.#isDraining && !this.#isRead) return;
     clearTimeout(this.#wait);
-    // Frees the socket of a stream nobody reads any more; harmless after a complete answer.
-    this.#controller.abort();
+    // Frees the socket of a stream nobody reads any more.
+    if (!this.#isRead) this.#controller.abort();
   }
 
   /** Wraps the body of an accepted answer; @throws ModelError for an answer that cannot be an event stream. */

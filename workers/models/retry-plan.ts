@@ -1,7 +1,7 @@
 import type { ModelError, ModelErrorKind } from '#core/models/model-port.ts';
 
 /** Longest wait a provider may ask for before we rather use another model. */
-export const retryAfterMaxMs = 30_000;
+const retryAfterMaxMs = 30_000;
 const backoffBaseMs = 500;
 const backoffMaxMs = 8_000;
 

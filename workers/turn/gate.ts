@@ -1,4 +1,4 @@
-import type { AgentProfile } from '#core/agents/agent-profile.ts';
+import { agentRights, approversOf } from '#core/agents/agent-rights.ts';
 import { type ApprovalAction, actionDigest } from '#core/approvals/approval.ts';
 import { approvalCard } from '#core/approvals/approval-card.ts';
 import { consumeApproval } from '#core/approvals/consume-approval.ts';
@@ -10,7 +10,6 @@ import type { Clock } from '#core/kit/clock.ts';
 import { coalesce } from '#core/kit/coalesce.ts';
 import type { Db } from '#core/kit/database.ts';
 import { jsonSchema } from '#core/kit/json.ts';
-import { usdToMicros } from '#core/kit/money.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
 import { roleOf } from '#core/people/identify.ts';
 import type { PersonRole } from '#core/people/person.ts';
@@ -37,7 +36,6 @@ const minuteMs = 60_000;
  * is on the audit chain before anything happens.
  */
 export function createGate(deps: GateDeps): Gate {
-  const policies = new Map<string, Policy>();
   // Nothing a person without a role asks for is allowed: the person may have been removed meanwhile.
   const nobody = compilePolicy('nobody', []);
   const audit = coalesce<AuditRecord, void>(
@@ -55,26 +53,17 @@ export function createGate(deps: GateDeps): Gate {
       personId === undefined ? undefined : roleOf(deps.db, personId),
       findRemembered(deps.db, agent.name, work.sessionId),
     ]);
-    return decide(
-      {
-        agent: policyOf(policies, agent),
-        person: role === undefined ? nobody : deps.rolePolicies[role],
-        autonomy: agent.autonomy,
-        askAbove: askAboveOf(agent),
-        remembered,
-      },
-      {
-        action: claim.action,
-        resource: claim.resource,
-        risk: claim.risk,
-        // A tool call has no price of its own; the model calls around it are held against the budget.
-        costMicros: 0n,
-        channel: work.origin.channel,
-        room: work.origin.room,
-        at: deps.clock.now(),
-        ...(claim.workingDirectory === undefined ? {} : { workingDirectory: claim.workingDirectory }),
-      },
-    );
+    return decide(agentRights(agent, role === undefined ? nobody : deps.rolePolicies[role], remembered), {
+      action: claim.action,
+      resource: claim.resource,
+      risk: claim.risk,
+      // A tool call has no price of its own; the model calls around it are held against the budget.
+      costMicros: 0n,
+      channel: work.origin.channel,
+      room: work.origin.room,
+      at: deps.clock.now(),
+      ...(claim.workingDirectory === undefined ? {} : { workingDirectory: claim.workingDirectory }),
+    });
   };
 
   return async (call) => {
@@ -98,24 +87,6 @@ export function createGate(deps: GateDeps): Gate {
         return known ?? (await ask(deps, call, decision, claim.summary));
       }
     }
-  };
-}
-
-function policyOf(policies: Map<string, Policy>, agent: AgentProfile): Policy {
-  const key = `${agent.name} ${agent.version}`;
-  const known = policies.get(key);
-  if (known !== undefined) return known;
-  const policy = compilePolicy(`agent ${agent.name}`, agent.grants, (index) => `${agent.source} grant ${index + 1}`);
-  policies.set(key, policy);
-  return policy;
-}
-
-function askAboveOf(agent: AgentProfile) {
-  const above = agent.ask_above;
-  if (above === undefined) return undefined;
-  return {
-    ...(above.risk === undefined ? {} : { risk: above.risk }),
-    ...(above.cost_usd === undefined ? {} : { costMicros: usdToMicros(above.cost_usd) }),
   };
 }
 
@@ -168,7 +139,6 @@ async function answerOf(deps: GateDeps, call: GateCall): Promise<GateDecision | 
 
 async function ask(deps: GateDeps, call: GateCall, decision: Decision, summary: string): Promise<GateDecision> {
   const { agent, work, claim } = call;
-  const approvers = decision.approvers.length > 0 ? decision.approvers : [agent.approval.approvers];
   const approvalId = await deps.db.transaction().execute(async (tx) => {
     const requested = await requestApproval(tx, {
       sessionId: work.sessionId,
@@ -179,7 +149,7 @@ async function ask(deps: GateDeps, call: GateCall, decision: Decision, summary: 
       summary,
       risk: claim.risk,
       requesterId: work.origin.personId,
-      approvers,
+      approvers: approversOf(agent, decision.approvers),
       requesterMayApprove: agent.approval.requester_may_approve,
       conversation: work.origin,
       validMs: agent.approval.expires_minutes * minuteMs,

@@ -1,34 +1,19 @@
-import type {
-  AbsorbedTurn,
-  BoundaryRecord,
-  BoundaryVerdict,
-  ClaimedTurn,
-  NewEvent,
-  TurnOutcome,
-} from '#core/lanes/lane.ts';
-import { TurnAbort } from '#core/lanes/lane.ts';
+import { type AbsorbedTurn, type ClaimedTurn, type NewEvent, TurnAbort, type TurnOutcome } from '#core/lanes/lane.ts';
 import { toOutboxItem } from '#core/outbox/put-messages.ts';
 import { type TurnEvent, turnPayloadSchema } from '#core/turns/turn-event.ts';
+import type { TurnContext } from '../lane/lane-runner.ts';
 import { runTurn } from './run-turn.ts';
 import type { TurnDeps, TurnMessage, TurnWork } from './turn-deps.ts';
 
-export interface ClaimedTurnDeps extends TurnDeps {
-  readonly reachBoundary: (record: BoundaryRecord) => Promise<BoundaryVerdict>;
-}
-
 /** Runs a claimed turn and gives its outcome in the lane's words. Rejects only with a `TurnAbort` when fenced out. */
-export async function runClaimedTurn(
-  deps: ClaimedTurnDeps,
-  turn: ClaimedTurn,
-  signal: AbortSignal,
-): Promise<TurnOutcome> {
+export async function runClaimedTurn(deps: TurnDeps, turn: ClaimedTurn, context: TurnContext): Promise<TurnOutcome> {
   // A turn that was cancelled before it began still says so, through the same path as any other.
-  const stop = turn.isCancelled ? AbortSignal.abort(new TurnAbort('cancelled')) : signal;
+  const signal = turn.isCancelled ? AbortSignal.abort(new TurnAbort('cancelled')) : context.signal;
   const outcome = await runTurn(deps, toWork(turn), {
-    signal: stop,
+    signal,
+    stopping: context.stopping,
     boundary: async (events, messages) => {
-      const verdict = await deps.reachBoundary({
-        lease: turn,
+      const verdict = await context.reachBoundary({
         events: events.map(toNewEvent),
         outbox: messages.map(toOutboxItem),
       });

@@ -128,6 +128,7 @@ async function reach(pass: Pass, messages: readonly NewMessage[] = []): Promise<
   const verdict = await pass.control.boundary(pass.log.takeUnsaved(), messages);
   if (verdict.state !== 'go') throw new TurnAbort(verdict.state);
   for (const message of verdict.steered) addUserMessage(pass.log, message);
+  if (pass.control.stopping.aborted) throw new TurnAbort('stopping');
 }
 
 async function ask(pass: Pass): Promise<ModelAnswer> {

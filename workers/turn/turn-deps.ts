@@ -34,6 +34,8 @@ export interface TurnMessage {
 export interface TurnControl {
   /** Aborts when the turn is cancelled, fenced out or handed back; the reason is a `TurnAbort`. */
   readonly signal: AbortSignal;
+  /** Aborts when the worker stops: the turn is handed back at the next boundary. */
+  readonly stopping: AbortSignal;
   /** Stores events and messages under the lane's fence and looks for a cancel and steered messages. */
   boundary(
     events: readonly TurnEvent[],

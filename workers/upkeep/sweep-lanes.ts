@@ -2,7 +2,7 @@ import type { Clock } from '#core/kit/clock.ts';
 import type { Db } from '#core/kit/database.ts';
 import type { Log } from '#core/kit/log.ts';
 import type { LaneWake } from '#core/lanes/lane.ts';
-import { inspectLanes, rearmEveryLane, rearmLanes } from '#core/lanes/sweep-lanes.ts';
+import { inspectLanes, rearmEveryLane, rearmLanes, type SweepLimits } from '#core/lanes/sweep-lanes.ts';
 import type { QueueBackend } from '#core/queue/queue-backend.ts';
 
 /** Every worker tries this often; one of them sweeps. */
@@ -17,6 +17,8 @@ export interface LaneSweepDeps {
   readonly wakes: QueueBackend['wakes'];
   /** Called about once an hour by each process that swept; deletes what is past its retention. */
   readonly prune?: () => Promise<void>;
+  /** Instead of the limits that production runs with. */
+  readonly limits?: SweepLimits;
 }
 
 /**
@@ -43,7 +45,7 @@ export async function sweepLanes(deps: LaneSweepDeps, signal: AbortSignal): Prom
 /** One sweep. @returns false when another process sweeps right now. */
 export async function sweepLanesOnce(deps: Omit<LaneSweepDeps, 'clock'>): Promise<boolean> {
   const { db, log, wakes } = deps;
-  const found = await inspectLanes(db);
+  const found = await inspectLanes(db, deps.limits);
   if (found === undefined) return false;
   if (found.reaped.length > 0) {
     log.warn({ lanes: found.reaped.length, workers: found.deadWorkers }, 'took lanes from dead workers');

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type ModelServer, startModelServer } from '#tests/fakes/model-server.ts';
 import { answerRecords } from '#tests/fakes/model-wires.ts';
@@ -67,7 +68,11 @@ describe.each(allWires)('%s', (wire) => {
   });
 
   test('a call in an answer that hit its limit is never usable, even if its arguments parse', async () => {
-    const stop = { 'openai.chat': 'length', 'openai.responses': 'max_output_tokens', 'anthropic.messages': 'max_tokens' };
+    const stop = {
+      'openai.chat': 'length',
+      'openai.responses': 'max_output_tokens',
+      'anthropic.messages': 'max_tokens',
+    };
     server.use([{ toolCalls: [{ name: 'exec', arguments: { command: 'rm -r' } }], stop: stop[wire] }]);
     const port = await portFor(server, wire);
     const { end } = await collect(port.stream(requestFor(wire), callOptions()));
@@ -98,7 +103,10 @@ describe.each(allWires)('%s', (wire) => {
   test('a reset connection is a transient error', async () => {
     server.use([{ fault: 'reset' }]);
     const port = await portFor(server, wire);
-    expect(await failureOf(port.stream(requestFor(wire), callOptions()))).toMatchObject({ kind: 'transient', emitted: true });
+    expect(await failureOf(port.stream(requestFor(wire), callOptions()))).toMatchObject({
+      kind: 'transient',
+      emitted: true,
+    });
   });
 
   test('a record cut in the middle of its JSON is an error', async () => {
@@ -159,7 +167,7 @@ describe.each(allWires)('%s', (wire) => {
     const records = answerRecords(wire, { text: 'whole' }, 'm', usage).slice(0, 3);
     const error = { type: 'overloaded_error', message: 'Overloaded' };
     const record =
-      wire === 'openai.chat' ? { error } : wire === 'openai.responses' ? { type: 'error', ...error, error } : { type: 'error', error };
+      wire === 'openai.chat' ? { error } : wire === 'openai.responses' ? { error } : { type: 'error', error };
     server.use([raw(...records, `event: error\ndata: ${JSON.stringify(record)}\n\n`)]);
     const port = await portFor(server, wire);
     expect((await failureOf(port.stream(requestFor(wire), callOptions()))).kind).toBe('overloaded');
@@ -197,32 +205,35 @@ describe.each(allWires)('%s', (wire) => {
     expect(error).toMatchObject({ kind: 'timeout', code: 'total' });
   });
 
-  test.each(['before', 'waiting', 'speaking'])('an abort while %s ends as aborted and closes the socket', async (when) => {
-    server.use([{ fault: when === 'speaking' ? 'stall' : 'no_headers' }]);
-    const port = await portFor(server, wire);
-    const controller = new AbortController();
-    if (when === 'before') controller.abort();
-    const stream = port.stream(requestFor(wire), callOptions({ signal: controller.signal }));
-    if (when === 'speaking') {
-      const iterator = stream[Symbol.asyncIterator]();
-      await iterator.next();
-      controller.abort();
-      await expect(
-        (async () => {
-          while ((await iterator.next()).done !== true);
-        })(),
-      ).rejects.toMatchObject({ kind: 'aborted', emitted: true });
-    } else {
-      const failed = failureOf(stream);
-      if (when === 'waiting') {
-        await vi.waitFor(() => expect(server.requestCount()).toBe(1));
+  test.each(['before', 'waiting', 'speaking'])(
+    'an abort while %s ends as aborted and closes the socket',
+    async (when) => {
+      server.use([{ fault: when === 'speaking' ? 'stall' : 'no_headers' }]);
+      const port = await portFor(server, wire);
+      const controller = new AbortController();
+      if (when === 'before') controller.abort();
+      const stream = port.stream(requestFor(wire), callOptions({ signal: controller.signal }));
+      if (when === 'speaking') {
+        const iterator = stream[Symbol.asyncIterator]();
+        await iterator.next();
         controller.abort();
+        await expect(
+          (async () => {
+            while ((await iterator.next()).done !== true);
+          })(),
+        ).rejects.toMatchObject({ kind: 'aborted', emitted: true });
+      } else {
+        const failed = failureOf(stream);
+        if (when === 'waiting') {
+          await vi.waitFor(() => expect(server.requestCount()).toBe(1));
+          controller.abort();
+        }
+        expect(await failed).toMatchObject({ kind: 'aborted', emitted: false });
       }
-      expect(await failed).toMatchObject({ kind: 'aborted', emitted: false });
-    }
-    expect(server.requestCount()).toBe(when === 'before' ? 0 : 1);
-    await server.requests[0]?.closed;
-  });
+      expect(server.requestCount()).toBe(when === 'before' ? 0 : 1);
+      await server.requests[0]?.closed;
+    },
+  );
 
   test('a consumer that stops reading closes the socket', async () => {
     server.use([{ fault: 'stall' }]);
@@ -287,15 +298,21 @@ describe.each(allWires)('%s', (wire) => {
 
   test('listeners on a long-lived signal do not pile up', async () => {
     server.use([{ text: 'ok' }]);
-    const { getEventListeners } = await import('node:events');
     const port = await portFor(server, wire);
     const { signal } = new AbortController();
     for (let call = 0; call < 30; call += 1) await collect(port.stream(requestFor(wire), callOptions({ signal })));
-    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+    expect(EventEmitter.getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
   test('a second turn sends the history back in the order and shape the vendor wants', async () => {
-    server.use([{ text: 'Let me look.', reasoning: 'thinking…', toolCalls: [{ id: 'call_a', name: 'exec', arguments: { command: 'ls' } }] }, { text: 'Done.' }]);
+    server.use([
+      {
+        text: 'Let me look.',
+        reasoning: 'thinking…',
+        toolCalls: [{ id: 'call_a', name: 'exec', arguments: { command: 'ls' } }],
+      },
+      { text: 'Done.' },
+    ]);
     const port = await portFor(server, wire);
     const first = await collect(port.stream(requestFor(wire), callOptions()));
     const messages = [

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 beforeEach(() => {
-  Object.assign(stage.state, { refusals: 0, undelivered: 0, notReady: undefined, lane: undefined });
+  Object.assign(stage.state, { refusals: 0, undelivered: 0, notReady: undefined, lane: undefined, turns: [] });
 });
 
 const post = (path: string, body: unknown, init: RequestInit = {}) =>
@@ -116,8 +116,7 @@ describe('the door', () => {
         {
           console: { ...Object(undefined) },
           queues: [],
-          readLane: async () => undefined,
-          countUndelivered: async () => 0,
+          reads: { ...Object(undefined) },
           checks: [],
           log: { ...console, child: () => console } as never,
         },
@@ -211,7 +210,7 @@ describe('queue dashboard', () => {
       threadKey: 'console:local:<b>:-',
       agentName: 'assistant',
       state: 'running',
-      headSeq: 1,
+      openTurns: 1,
       nextSeq: 2,
       fence: 1,
       generation: 1,
@@ -350,13 +349,13 @@ describe('console stream', () => {
     const { events, stop } = await follow('turns');
     stage.state.undelivered = 1;
     await stage.turn('turns', 'started');
-    await expect.poll(() => events.at(-1)?.data).toMatchObject({ type: 'turn', state: 'started', turnId: 't1' });
+    await expect.poll(() => events.at(-1)?.data).toMatchObject({ state: 'started', turnId: 't1' });
     await stage.turn('turns', 'done', { messageId: 'm1' });
     await send('turns', 'the answer', 'answer');
     await expect.poll(() => messageIds(events)).toEqual(['answer']);
     expect(events.some(({ data }) => data['state'] === 'done')).toBe(false);
     stage.state.undelivered = 0;
-    await expect.poll(() => events.at(-1)?.data).toMatchObject({ state: 'done', isShown: true, messageId: 'm1' });
+    await expect.poll(() => events.at(-1)?.data).toMatchObject({ state: 'done', messageId: 'm1' });
     stop();
   });
 

@@ -78,11 +78,11 @@ test('everything that is wrong is in one message, each with its mend', () => {
 test('a wrong secret is named but never shown, and neither is a right one', () => {
   const { text } = refusal({
     OPENAI_API_KEY: 'sk-very secret',
-    TELEGRAM_BOT_TOKEN: '12345-secret',
+    TELEGRAM_BOT_TOKEN: '98765-hidden',
     DATABASE_URL: 'mysql://user:secret@host/name',
     REDIS_URL: 'http://:secret@host',
   });
-  expect(text).not.toMatch(/secret@|very|12345/);
+  expect(text).not.toMatch(/secret@|very|98765/);
   const { settings } = loadConfig(
     { ANTHROPIC_API_KEY: 'sk-ant-secret', DATABASE_URL: 'postgres://u:secret@host/name' },
     project,

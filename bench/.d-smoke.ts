@@ -1,2 +1,0 @@
-import { measureSandbox } from '/work/main/bench/sandbox-probe.ts';
-console.log(await measureSandbox());

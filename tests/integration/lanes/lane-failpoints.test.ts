@@ -1,0 +1,31 @@
+import { once } from 'node:events';
+import { describe, expect, it, vi } from 'vitest';
+import type { FailpointName } from '#core/kit/failpoint.ts';
+import { LaneStage } from '#tests/support/lane-stage.ts';
+import { addSessions } from '#tests/support/lanes.ts';
+
+const steps: readonly FailpointName[] = [
+  'accept.committed',
+  'wake.added',
+  'claim.committed',
+  'handler.mid',
+  'finish.committed',
+  'wake.readded',
+];
+
+describe.each(['postgres', 'redis'] as const)('with the queue on %s', (kind) => {
+  it.concurrent.each(steps)('a worker killed at %s loses no turn and does none twice', async (failAt) => {
+    await using stage = await LaneStage.open(kind);
+    const sessions = await addSessions(stage.database, 4);
+    // Four turns each: more than the 50 ms slice of a lane holds, so that lanes are also handed on by wakes.
+    const accepts = [...sessions, ...sessions, ...sessions, ...sessions];
+    const victim = await stage.spawnWorker({ failAt, accepts, handlerMs: 30 });
+    await once(victim, 'exit');
+    expect(victim.signalCode).toBe('SIGKILL');
+    expect(await stage.openTurns()).toBeGreaterThan(0);
+    await stage.work();
+    await vi.waitFor(async () => expect(await stage.openTurns()).toBe(0), { timeout: 20_000, interval: 100 });
+    expect(await stage.findDamage()).toEqual([]);
+    expect(await stage.database.query('select 1 from turn')).toHaveLength(16);
+  });
+});

@@ -1,0 +1,161 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, it, vi } from 'vitest';
+import { turnAcceptor } from '#core/lanes/accept-turns.ts';
+import { cancelTurns } from '#core/lanes/cancel-turns.ts';
+import { type NewTurn, TurnAbort } from '#core/lanes/lane.ts';
+import { claimRows } from '#core/lanes/lane-store.ts';
+import { resumeTurns } from '#core/lanes/resume-turns.ts';
+import { doneWithEffect, LaneStage } from '#tests/support/lane-stage.ts';
+import { addSessions, newTurn } from '#tests/support/lanes.ts';
+import type { RunTurn } from '#workers/lane/lane-runner.ts';
+
+const patience = { timeout: 15_000, interval: 20 };
+
+async function stageWithSession(): Promise<{
+  stage: LaneStage;
+  session: string;
+  accept: (turn: NewTurn) => Promise<unknown>;
+}> {
+  const stage = await LaneStage.open('postgres');
+  const [session = ''] = await addSessions(stage.database, 1);
+  return { stage, session, accept: turnAcceptor({ db: stage.database.db, wakes: stage.backend.wakes }) };
+}
+
+async function turnStates(stage: LaneStage): Promise<string[]> {
+  const rows = await stage.database.query<{ state: string }>('select state from turn order by seq');
+  return rows.map((row) => row.state);
+}
+
+/** A handler that works until its signal aborts and then throws the reason. */
+const untilAborted: RunTurn = (_turn, { signal }) =>
+  new Promise((_resolve, reject) => {
+    const end = () => reject(signal.reason);
+    if (signal.aborted) end();
+    else signal.addEventListener('abort', end, { once: true });
+  });
+
+describe('a lane runner', () => {
+  it('ends a turn within a moment of its cancel, without waiting for a boundary', async () => {
+    const { stage, session, accept } = await stageWithSession();
+    await using _ = stage;
+    const runner = await stage.work({ runTurn: untilAborted });
+    await accept(newTurn(session));
+    await vi.waitFor(() => expect(runner.activeTurns).toBe(1), patience);
+    const asked = performance.now();
+    expect(await cancelTurns(stage.database.db, session, { withQueued: false })).toMatchObject({
+      isRunningAsked: true,
+    });
+    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['cancelled']), patience);
+    expect(performance.now() - asked).toBeLessThan(1000);
+  });
+
+  it('obeys a cancel it could not hear', async () => {
+    const { stage, session, accept } = await stageWithSession();
+    await using _ = stage;
+    const runner = await stage.work({ runTurn: untilAborted });
+    await accept(newTurn(session));
+    await vi.waitFor(() => expect(runner.activeTurns).toBe(1), patience);
+    await stage.database.query('update lane set cancel_seq = head_seq');
+    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['cancelled']), patience);
+  });
+
+  it('tells a turn at a boundary that it was fenced off and records nothing of it', async () => {
+    const { stage, session, accept } = await stageWithSession();
+    await using _ = stage;
+    const reasons: unknown[] = [];
+    await stage.work({
+      runTurn: async (turn, context) => {
+        if (turn.attempts > 1) return doneWithEffect(turn);
+        await stage.database.query('select lane_reap(array(select owner from lane where owner is not null))');
+        const verdict = await context.reachBoundary({ events: [{ kind: 'notice', payload: {} }] });
+        reasons.push(verdict.state, context.signal.reason);
+        return { state: 'failed', errorCode: 'lane.fenced' };
+      },
+    });
+    await accept(newTurn(session));
+    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['done']), patience);
+    expect(reasons).toEqual(['fenced', new TurnAbort('fenced')]);
+    expect(await stage.findDamage()).toEqual([]);
+  });
+
+  it('fails a turn whose handler throws and goes on with the next', async () => {
+    const { stage, session, accept } = await stageWithSession();
+    await using _ = stage;
+    await stage.work({
+      runTurn: async (turn) => {
+        if (turn.seq === 1) throw new Error('a bug');
+        return doneWithEffect(turn);
+      },
+    });
+    await Promise.all([accept(newTurn(session)), accept(newTurn(session))]);
+    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['failed', 'done']), patience);
+    const [row] = await stage.database.query('select error_code from turn where seq = 1');
+    expect(row).toEqual({ error_code: 'invariant.broken' });
+  });
+
+  it('fails a turn whose end the database refuses instead of keeping its lane for ever', async () => {
+    const { stage, session, accept } = await stageWithSession();
+    await using _ = stage;
+    await stage.work({ runTurn: async () => ({ state: 'done', outbox: [{ key: 'no-id' }] }) });
+    await accept(newTurn(session));
+    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['failed']), patience);
+  });
+
+  it('holds nothing while a turn waits and runs it again when it is resumed', async () => {
+    const { stage, session, accept } = await stageWithSession();
+    await using _ = stage;
+    const runner = await stage.work({
+      slots: 1,
+      runTurn: async (turn) =>
+        turn.attempts === 1 && turn.sessionId === session ? { state: 'waiting', waitingFor: 'approval' } : doneWithEffect(turn),
+    });
+    const turn = newTurn(session);
+    await accept(turn);
+    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['waiting']), patience);
+    expect(runner.activeTurns).toBe(0);
+    const [other = ''] = await addSessions(stage.database, 1);
+    await accept(newTurn(other));
+    await vi.waitFor(async () => expect((await turnStates(stage)).sort()).toEqual(['done', 'waiting']), patience);
+    await stage.backend.wakes.ring(await resumeTurns(stage.database.db, [turn.turnId]));
+    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['done', 'done']), patience);
+    expect(await stage.findDamage()).toEqual([]);
+  });
+
+  it('hands back a lane it owns without knowing', async () => {
+    const { stage, session, accept } = await stageWithSession();
+    await using _ = stage;
+    await stage.work();
+    const [worker] = await stage.database.query<{ id: string }>('select id from worker');
+    // The answer to this claim never reaches the runner.
+    const silent = turnAcceptor({ db: stage.database.db, wakes: { ring: async () => {} } });
+    await silent(newTurn(session));
+    const [claim] = await claimRows(stage.database.db, [session], worker?.id ?? '');
+    expect(claim?.state).toBe('turn');
+    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['done']), patience);
+    expect(await accept(newTurn(session))).toMatchObject({ seq: 2 });
+  });
+
+  it('lets its turns finish when it stops and hands back those that take too long', async () => {
+    const { stage, session, accept } = await stageWithSession();
+    await using _ = stage;
+    const [slow = ''] = await addSessions(stage.database, 1);
+    const runner = await stage.work({
+      drainMs: 300,
+      runTurn: async (turn, context) => {
+        if (turn.sessionId === slow) return untilAborted(turn, context);
+        while (!context.stopping.aborted) await delay(5);
+        return doneWithEffect(turn);
+      },
+    });
+    await Promise.all([accept(newTurn(session)), accept(newTurn(slow))]);
+    await vi.waitFor(() => expect(runner.activeTurns).toBe(2), patience);
+    await stage.stopWork();
+    const rows = await stage.database.query(
+      'select t.session_id, t.state, t.attempts, l.state as lane from turn t join lane l using (session_id)',
+    );
+    expect(rows).toHaveLength(2);
+    expect(rows).toContainEqual({ session_id: session, state: 'done', attempts: 1, lane: 'idle' });
+    expect(rows).toContainEqual({ session_id: slow, state: 'queued', attempts: 0, lane: 'ready' });
+    expect(await stage.database.query('select 1 from worker')).toEqual([]);
+  });
+});

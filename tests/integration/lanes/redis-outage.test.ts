@@ -1,0 +1,44 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, it, vi } from 'vitest';
+import { turnAcceptor } from '#core/lanes/accept-turns.ts';
+import { doneWithEffect, LaneStage } from '#tests/support/lane-stage.ts';
+import { addSessions, newTurn } from '#tests/support/lanes.ts';
+import { RedisProcess } from '#tests/support/redis-process.ts';
+
+const patience = { timeout: 20_000, interval: 50 };
+
+it('a Redis that dies and comes back empty costs seconds and no turn, and turns are accepted meanwhile', async () => {
+  await using redis = await RedisProcess.start();
+  await using stage = await LaneStage.open('redis', redis.url);
+  const sessions = await addSessions(stage.database, 20);
+  const accept = turnAcceptor({ db: stage.database.db, wakes: stage.backend.wakes });
+  const acceptAll = () => Promise.all(sessions.map((session) => accept(newTurn(session))));
+  await stage.work({
+    runTurn: async (turn) => {
+      await delay(20);
+      return doneWithEffect(turn);
+    },
+  });
+  await acceptAll();
+  await redis.kill();
+  const askedAt = performance.now();
+  await acceptAll();
+  expect(performance.now() - askedAt).toBeLessThan(1000);
+  await redis.start();
+  await acceptAll();
+  await vi.waitFor(async () => expect(await stage.openTurns()).toBe(0), patience);
+  expect(await stage.findDamage()).toEqual([]);
+});
+
+it('a worker may start while Redis is away', async () => {
+  await using redis = await RedisProcess.start();
+  await redis.kill();
+  await using stage = await LaneStage.open('redis', redis.url);
+  const [session = ''] = await addSessions(stage.database, 1);
+  const accept = turnAcceptor({ db: stage.database.db, wakes: stage.backend.wakes });
+  await stage.work();
+  await accept(newTurn(session));
+  await redis.start();
+  await vi.waitFor(async () => expect(await stage.openTurns()).toBe(0), patience);
+  expect(await stage.findDamage()).toEqual([]);
+});

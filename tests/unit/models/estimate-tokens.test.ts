@@ -1,0 +1,39 @@
+import { expect, test } from 'vitest';
+import { estimateRequestTokens, estimateTextTokens } from '#core/models/estimate-tokens.ts';
+
+/** The counts are those of OpenAI's o200k tokenizer. */
+test.each([
+  ['The quick brown fox jumps over the lazy dog.', 10],
+  ['{"command":"ls -la","cwd":"/workspace"}', 12],
+  ['Die Straße ist größer als erwartet.', 7],
+  ['日本語のテキストです。', 8],
+  ['🎉🎉🎉', 6],
+  ['a b c d e f g h i j k l m n o p', 16],
+])('%s is estimated at no less than its %i tokens, and at most three times that', (text, tokens) => {
+  const estimate = estimateTextTokens(text);
+  expect(estimate).toBeGreaterThanOrEqual(tokens);
+  expect(estimate).toBeLessThanOrEqual(tokens * 3 + 4);
+});
+
+test('data without spaces counts densely', () => {
+  expect(estimateTextTokens('QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo='.repeat(100))).toBeGreaterThan(2000);
+});
+
+test('nothing is nothing', () => {
+  expect(estimateTextTokens('')).toBe(0);
+});
+
+test('a megabyte of one letter takes milliseconds, because a stranger may send it', () => {
+  const start = performance.now();
+  estimateTextTokens('a'.repeat(1024 * 1024));
+  expect(performance.now() - start).toBeLessThan(500);
+});
+
+test('tools, calls, results and pictures all count', () => {
+  const text = [{ role: 'user', parts: [{ type: 'text', text: 'hello' }] }] as const;
+  const plain = estimateRequestTokens({ messages: text, tools: [] });
+  const tools = [{ name: 'exec', description: 'Runs it.', parameters: { type: 'object' } }];
+  const image = { role: 'user', parts: [{ type: 'image', mime: 'image/png', dataBase64: '' }] } as const;
+  expect(estimateRequestTokens({ messages: text, tools })).toBeGreaterThan(plain + 300);
+  expect(estimateRequestTokens({ messages: [...text, image], tools: [] })).toBeGreaterThan(plain + 1000);
+});

@@ -1,0 +1,131 @@
+import type { AgentProfile } from '#core/agents/agent-profile.ts';
+import { describeWarning, type Hold, modelUnpriced } from '#core/budgets/budget.ts';
+import type { Ledger } from '#core/budgets/open-ledger.ts';
+import { takeWarnings } from '#core/budgets/take-warnings.ts';
+import type { Db } from '#core/kit/database.ts';
+import type { Log } from '#core/kit/log.ts';
+import { type ModelRef, resolveChain } from '#core/models/model-ref.ts';
+import { putMessages } from '#core/outbox/put-messages.ts';
+import { type AttemptOutcome, type CallModelDeps, callModel, type ModelAttempt } from '../models/call-model.ts';
+import type { AskModel, ModelAnswer, TurnWork } from './turn-deps.ts';
+import { noticeMessage } from './turn-messages.ts';
+
+export interface AskModelDeps {
+  readonly db: Db;
+  readonly log: Log;
+  readonly ledger: Ledger;
+  readonly call: CallModelDeps;
+  readonly defaultModel: ModelRef;
+  readonly timeouts: { readonly headerMs: number; readonly idleMs: number; readonly totalMs: number };
+}
+
+/** A hold outlives the longest attempt it pays for by this much, so that a slow settle still finds it open. */
+const holdGraceMs = 60_000;
+
+/** Calls the agent's model chain with its budget: the worst case is held before each attempt, the cost booked after. */
+export function createAskModel(deps: AskModelDeps): AskModel {
+  return async (request, options) => {
+    const { agent, work } = request;
+    const holds = new Map<number, Hold>();
+    const result = await callModel(deps.call, {
+      chain: resolveChain(agent.model, agent.fallbacks, deps.defaultModel),
+      request: {
+        messages: request.messages,
+        tools: request.tools,
+        outputTokensMax: agent.output_tokens_max,
+        cacheKey: work.sessionId,
+        ...(agent.effort === undefined ? {} : { effort: agent.effort }),
+      },
+      deadlineMs: deps.timeouts.totalMs,
+      timeouts: deps.timeouts,
+      signal: options.signal,
+      restartAfterOutput: true,
+      onEvent: (event) => {
+        if (event.type === 'restart') options.onRestart();
+        else options.onEvent(event);
+      },
+      beforeAttempt: async (attempt) => {
+        const hold = await reserve(deps, request, attempt);
+        if (hold !== undefined) holds.set(attempt.attemptNumber, hold);
+      },
+      afterAttempt: async (attempt, outcome) => {
+        await book(deps, request, attempt, holds.get(attempt.attemptNumber), outcome);
+      },
+    });
+    const answer: ModelAnswer = {
+      message: result.message,
+      stop: result.stop,
+      usage: result.usage,
+      costMicros: result.costMicros,
+      model: result.ref.text,
+    };
+    return answer;
+  };
+}
+
+type Request = Parameters<AskModel>[0];
+
+function hasBudget(agent: AgentProfile): boolean {
+  return agent.budget?.daily_usd !== undefined || agent.budget?.monthly_usd !== undefined;
+}
+
+/** Unique per attempt of this pass; the pass is part of it, because a pass that died left its own hold to expire. */
+function attemptKey(work: TurnWork, round: number, attempt: ModelAttempt): string {
+  return `turn:${work.turnId}:${work.attempts}:${round}:${attempt.attemptNumber}`;
+}
+
+async function reserve(deps: AskModelDeps, request: Request, attempt: ModelAttempt): Promise<Hold | undefined> {
+  const { agent, work, round } = request;
+  if (!hasBudget(agent)) return undefined;
+  if (attempt.worstCaseMicros === 'unpriced') throw modelUnpriced(attempt.ref.text, agent.name);
+  return await deps.ledger.reserveHold({
+    agentName: agent.name,
+    key: attemptKey(work, round, attempt),
+    amountMicros: attempt.worstCaseMicros,
+    validMs: deps.timeouts.totalMs + holdGraceMs,
+  });
+}
+
+async function book(
+  deps: AskModelDeps,
+  request: Request,
+  attempt: ModelAttempt,
+  hold: Hold | undefined,
+  outcome: AttemptOutcome,
+): Promise<void> {
+  const { agent, work, round } = request;
+  if (outcome.state === 'released') {
+    if (hold !== undefined) await deps.ledger.releaseHold(hold);
+    return;
+  }
+  const cost = {
+    agentName: agent.name,
+    personId: work.origin.personId,
+    sessionId: work.sessionId,
+    turnId: work.turnId,
+    model: attempt.ref.text,
+    usage: outcome.usage,
+    costMicros: outcome.costMicros,
+  };
+  if (hold === undefined) {
+    await deps.ledger.recordCost(attemptKey(work, round, attempt), cost);
+    return;
+  }
+  const { isWarningDue } = await deps.ledger.settleHold(hold, cost);
+  if (isWarningDue) await warn(deps, agent, work);
+}
+
+/** Tells the thread that a budget has passed 80 %; a failure here must not fail the answer that was paid for. */
+async function warn(deps: AskModelDeps, agent: AgentProfile, work: TurnWork): Promise<void> {
+  try {
+    await deps.db.transaction().execute(async (tx) => {
+      const warnings = await takeWarnings(tx, agent.name);
+      await putMessages(
+        tx,
+        warnings.map((warning) => noticeMessage(work, `budget:${warning.period}`, 'warn', describeWarning(warning))),
+      );
+    });
+  } catch (err) {
+    deps.log.warn({ err, agent: agent.name }, 'budget warning could not be said');
+  }
+}
