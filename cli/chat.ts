@@ -13,7 +13,7 @@ const textBytesMax = 1_000_000;
  * @throws AppError when the gateway is away, does not know the token, or refuses the message.
  */
 export async function runChat(options: ChatOptions): Promise<number> {
-  const client = consoleClient(options);
+  const client = consoleClient({ ...options, room: toPlaceName(options.room) });
   if (options.message === undefined && options.stdin.isTTY === true && options.stdout.isTTY === true) {
     return await converse(client, options);
   }
@@ -25,6 +25,11 @@ export async function runChat(options: ChatOptions): Promise<number> {
   }
   if (Buffer.byteLength(text) > textBytesMax) throw tooLarge();
   return options.signal.aborted ? chatExit.interrupted : await askOnce(client, text, options);
+}
+
+/** User names of some systems hold what a room name may not. */
+function toPlaceName(name: string): string {
+  return name.replaceAll(/[^A-Za-z0-9._@-]/g, '_').slice(0, 64) || 'room';
 }
 
 async function readAll(stdin: NodeJS.ReadableStream): Promise<string> {

@@ -275,7 +275,7 @@ const accept = /* sql */ `
       ), signalled as (
         select count(pg_notify('lane_ctl', json_build_object(
           'sessionId', m.session_id, 'seq', m.head_seq, 'signal', m.signal)::text)) as sent
-        from moved m where m.signal is not null
+        from moved m where m.signal = 'cancel'
       )
       select m.ord, m.id, m.seq, m.generation, m.delay_ms, m.signal, false from moved m, signalled
       union all

@@ -15,6 +15,8 @@ export interface GatewayReads {
 
 const turnRowsMax = 50;
 const eventRowsMax = 50;
+/** Of one event's text; the page is for an overview, the log has the rest. */
+const eventTextMax = 4_000;
 /** Longer than any client takes to come back after a restart. */
 const endedMinutes = 10;
 
@@ -83,7 +85,11 @@ async function readLane(db: Db, sessionId: string): Promise<LaneView | undefined
     from turn where session_id = ${sessionId} order by seq desc limit ${turnRowsMax}
   `.execute(db);
   const events = await sql<{ seq: number; kind: string; text: string; created_at: Date }>`
-    select seq, kind, left(payload::text, 4000) as text, created_at
+    select seq, kind, created_at, left(coalesce(
+        payload ->> 'text', payload ->> 'summary',
+        case when jsonb_typeof(payload -> 'parts') = 'array' then
+          (select string_agg(coalesce(part ->> 'text', part::text), E'\n') from jsonb_array_elements(payload -> 'parts') part)
+        end, payload::text), ${eventTextMax}) as text
     from event where session_id = ${sessionId} order by seq desc limit ${eventRowsMax}
   `.execute(db);
   return {
@@ -115,7 +121,7 @@ async function readLane(db: Db, sessionId: string): Promise<LaneView | undefined
 
 async function readTurns(db: Db, threadKey: string): Promise<TurnNote[]> {
   const { rows } = await sql<NoteRow>`
-    select t.id, t.session_id, t.state, t.waiting_for, t.origin ->> 'messageId' as message_id,
+    select t.id, t.session_id, t.state, t.waiting_for, t.payload ->> 'messageId' as message_id,
       (select i.id from turn i where i.session_id = t.session_id and i.seq = t.into_seq) as into_id,
       (select a.id from approval a where a.turn_id = t.id and a.state = 'pending' limit 1) as approval_id
     from turn t join session s on s.id = t.session_id

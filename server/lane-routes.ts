@@ -17,7 +17,7 @@ export interface LaneTurn {
   readonly errorCode?: string | undefined;
 }
 
-/** One event of the session's log. `text` is shown as it is, escaped and cut. */
+/** One event of the session's log. `text` is shown as it is, escaped. */
 export interface LaneEvent {
   readonly seq: number;
   readonly kind: string;
@@ -40,8 +40,6 @@ export interface LaneView {
   readonly turns: readonly LaneTurn[];
   readonly events: readonly LaneEvent[];
 }
-
-const textMax = 2_000;
 
 /** The page of one lane: its state, its last turns, the end of its event log. */
 export function laneRoutes(
@@ -94,7 +92,7 @@ function turnTable(turns: readonly LaneTurn[]): Html {
 function eventList(events: readonly LaneEvent[]): Html {
   return html`<ol class="card events">${events.map(
     (event) => html`<li><p class="meta"><b>${event.seq}</b> ${event.kind} ${time(event.createdAt)}</p>
-<pre>${event.text.length > textMax ? `${event.text.slice(0, textMax)} …` : event.text}</pre></li>`,
+<pre>${event.text}</pre></li>`,
   )}</ol>`;
 }
 

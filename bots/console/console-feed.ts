@@ -70,13 +70,17 @@ export class ConsoleFeed {
     client.on('error', (err) => ended.reject(err));
     client.on('end', () => ended.resolve());
     client.on('notification', ({ channel, payload }) => this.#dispatch(channel, payload ?? ''));
-    // A connection attempt that hangs must not keep the process from stopping; `end` breaks it off.
-    const stop = () => void client.end().catch(() => undefined);
+    // A connection that is given up while it is made may never say so: whoever waits for it is let go here.
+    const stop = (): void => {
+      ended.resolve();
+      void client.end().catch(() => undefined);
+    };
     signal.addEventListener('abort', stop, { once: true });
     ended.promise.catch(() => undefined);
     try {
-      await client.connect();
-      await client.query(`listen ${consoleNotifications}; listen ${turnNotifications}`);
+      await Promise.race([client.connect(), ended.promise]);
+      if (signal.aborted) return;
+      await Promise.race([client.query(`listen ${consoleNotifications}; listen ${turnNotifications}`), ended.promise]);
       this.#isListening = true;
       for (const listeners of this.#listeners.values()) for (const tell of listeners) tell({ kind: 'missed' });
       await ended.promise;

@@ -25,7 +25,7 @@ export const consoleRawSchema = z.discriminatedUnion('kind', [
     thread: placeName.optional(),
     user: z.string().min(1).max(64),
     token: z.string().min(1).max(64),
-    messageId: z.string().max(64).optional(),
+    messageId: z.string().max(200).optional(),
     at: z.iso.datetime(),
   }),
 ]);

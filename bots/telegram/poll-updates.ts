@@ -79,6 +79,8 @@ export async function pollUpdates(deps: PollDeps, ingest: Ingest, signal: AbortS
       if (failure.kind === 'conflict') {
         reportHealth({ state: 'standby', detail: 'another process polls with this token' });
         log.warn({ reason: failure.reason }, 'telegram is polled elsewhere');
+        // The same code says that a webhook was set meanwhile; identifying again removes it.
+        bot = undefined;
         await pause(clock, standbyMs * (1 + Math.random()), signal);
         continue;
       }

@@ -32,7 +32,7 @@ export interface RenderedBody {
   readonly files: readonly FileUnit[];
 }
 
-export type KeyboardButton = {
+type KeyboardButton = {
   text: string;
   style?: 'primary' | 'danger' | 'success';
 } & ({ callback_data: string } | { url: string } | { disabled: Record<never, never> });
@@ -62,7 +62,7 @@ export function renderBody(body: OutboundBody, options: { readonly shieldMention
         addMarkdown(part.markdown);
         break;
       case 'notice':
-        addMarkdown(`${noticeMarks[part.level]} ${part.markdown}`);
+        addMarkdown(`${noticeMarks[part.level]}${startsBlock.test(part.markdown) ? '\n\n' : ' '}${part.markdown}`);
         break;
       case 'code':
         blocks.push(renderCode(part.text, part.language));
@@ -118,6 +118,9 @@ function newestPart(markdown: string): string {
 }
 
 const noticeMarks = { info: 'ℹ️', success: '✅', warn: '⚠️', error: '❌' } as const;
+
+/** Markdown that is only a heading, list, quote, table or fence while it stands at the start of a line. */
+const startsBlock = /^\s*(?:[#>|]|```|~~~|[-+*]\s|\d{1,9}[.)]\s)/;
 
 function fieldLines(
   fields: readonly (readonly [string, string])[],
@@ -176,7 +179,7 @@ function toFile(part: Extract<OutboundPart, { type: 'file' }>): FileUnit {
   }
   const name = part.name
     .toWellFormed()
-    .replace(/[\u0000-\u001f\u007f"\\/]/g, '_')
+    .replace(/[\u0000-\u001f\u007f";\\/]/g, '_')
     .slice(-120);
   // The platform refuses an empty file, but the person should still see that there is one.
   return { name: name === '' ? 'file' : name, bytes: bytes.length === 0 ? Buffer.from('\n') : bytes };

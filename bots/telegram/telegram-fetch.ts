@@ -42,7 +42,7 @@ const answerBytesMax = 32 * 1024 * 1024;
  * @param options.pollSeconds how long a getUpdates call may be held by the server.
  */
 export function createTelegramFetch(options: { readonly token: string; readonly pollSeconds: number }) {
-  const agentOptions = { keepAlive: true, maxSockets: 64, scheduling: 'lifo', timeout: idleMs } as const;
+  const agentOptions = { keepAlive: true, maxSockets: 128, scheduling: 'lifo', timeout: idleMs } as const;
   const agents = { 'http:': new http.Agent(agentOptions), 'https:': new https.Agent(agentOptions) };
 
   return async (address: string, init: FetchInit): Promise<FetchedAnswer> => {
@@ -100,7 +100,7 @@ export function createTelegramFetch(options: { readonly token: string; readonly 
 }
 
 /** Replaces the token wherever it shows. */
-export function scrub(text: string, token: string): string {
+function scrub(text: string, token: string): string {
   const secret = token.slice(token.indexOf(':') + 1);
   return secret === '' ? text : text.replaceAll(secret, '<token>');
 }
@@ -112,9 +112,11 @@ function readAnswer(status: number, body: string, token: string): unknown {
   } catch {
     // Fall through: a proxy or an outage page answered in place of the server.
   }
+  // A stray page that says 401 or 404 is not the server's verdict on our token.
+  const isOwnVerdict = status >= 500 || status === 413 || status === 429;
   return {
     ok: false,
-    error_code: status === 200 ? 502 : status,
+    error_code: isOwnVerdict ? status : 502,
     description: `an answer that is not JSON (HTTP ${status})`,
   };
 }

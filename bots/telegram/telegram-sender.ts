@@ -82,7 +82,7 @@ export class TelegramSender {
   async delete(conversation: Conversation, ref: MessageRef): Promise<void> {
     for (const id of ref.ids) {
       await this.#attempt('gone', async () =>
-        this.#api.raw.deleteMessage({ chat_id: conversation.room, message_id: messageId(id) }),
+        this.#api.raw.deleteMessage({ chat_id: chatId(conversation), message_id: messageId(id) }),
       );
     }
   }
@@ -95,7 +95,7 @@ export class TelegramSender {
     const { text, entities } = renderPreview(markdown);
     try {
       await this.#api.raw.sendMessageDraft({
-        chat_id: Number(conversation.room),
+        chat_id: chatId(conversation),
         draft_id: draftId,
         text,
         entities: [...entities],
@@ -117,7 +117,11 @@ export class TelegramSender {
 
   async typing(conversation: Conversation): Promise<void> {
     try {
-      await this.#api.raw.sendChatAction({ chat_id: conversation.room, action: 'typing', ...threadOf(conversation) });
+      await this.#api.raw.sendChatAction({
+        chat_id: chatId(conversation),
+        action: 'typing',
+        ...threadOf(conversation),
+      });
     } catch (err) {
       this.#log.debug({ reason: classifyTelegramError(err).reason }, 'typing was not shown');
     }
@@ -183,7 +187,7 @@ export class TelegramSender {
   async #postText(conversation: Conversation, unit: TextUnit, body: OutboundBody, isFirst: boolean): Promise<string> {
     const { message_id: id } = await this.#withEntities(unit, (entities) =>
       this.#api.raw.sendMessage({
-        chat_id: conversation.room,
+        chat_id: chatId(conversation),
         text: unit.text,
         entities,
         link_preview_options: { is_disabled: true },
@@ -196,7 +200,7 @@ export class TelegramSender {
 
   async #postFile(conversation: Conversation, unit: FileUnit, body: OutboundBody, isFirst: boolean): Promise<string> {
     const { message_id: id } = await this.#api.raw.sendDocument({
-      chat_id: conversation.room,
+      chat_id: chatId(conversation),
       document: new InputFile(unit.bytes, unit.name),
       disable_content_type_detection: true,
       ...postOptions(conversation, body, isFirst),
@@ -209,7 +213,7 @@ export class TelegramSender {
     return this.#isEdited(isFirst, () =>
       this.#withEntities(unit, (entities) =>
         this.#api.raw.editMessageText({
-          chat_id: conversation.room,
+          chat_id: chatId(conversation),
           message_id: messageId(id),
           text: unit.text,
           entities,
@@ -223,7 +227,7 @@ export class TelegramSender {
   async #editFile(conversation: Conversation, id: string, unit: FileUnit): Promise<boolean> {
     return this.#isEdited(false, () =>
       this.#api.raw.editMessageMedia({
-        chat_id: conversation.room,
+        chat_id: chatId(conversation),
         message_id: messageId(id),
         media: { type: 'document', media: new InputFile(unit.bytes, unit.name), disable_content_type_detection: true },
       }),
@@ -268,6 +272,10 @@ export class TelegramSender {
       if (classifyTelegramError(err).kind !== harmless) throw toChannelError(err);
     }
   }
+}
+
+function chatId(conversation: Conversation): number {
+  return Number(conversation.room);
 }
 
 function messageId(id: string): number {

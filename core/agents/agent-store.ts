@@ -4,7 +4,11 @@ import type { Db, Tx } from '../kit/database.ts';
 import { storableJson } from '../kit/storable-json.ts';
 import { type AgentProfile, agentFrontMatterSchema } from './agent-profile.ts';
 
-const storedSchema = agentFrontMatterSchema.extend({ prompt: z.string(), source: z.string(), grantLines: z.array(z.int()).default([]) });
+const storedSchema = agentFrontMatterSchema.extend({
+  prompt: z.string(),
+  source: z.string(),
+  grantLines: z.array(z.int()).default([]),
+});
 
 const rowSchema = z.object({ name: z.string(), version: z.string(), profile: storedSchema });
 

@@ -71,9 +71,13 @@ export function openAgentDirectory(deps: { readonly db: Db; readonly clock: Cloc
       const found = await find(nameOrAlias);
       if (found !== undefined) return found;
       const names = (await list()).map((profile) => profile.name);
-      throw new AppError('agent.unknown', `There is no agent "${nameOrAlias}"${didYouMean(nameOrAlias, names)}.`, {
-        mend: names.length === 0 ? 'Load agents with: switchyard apply' : `There are: ${names.join(', ')}.`,
-      });
+      throw new AppError(
+        'agent.unknown',
+        `There is no agent "${nameOrAlias}"${didYouMean(nameOrAlias, names) || '.'}`,
+        {
+          mend: names.length === 0 ? 'Load agents with: switchyard apply' : `There are: ${names.join(', ')}.`,
+        },
+      );
     },
     requireVersion: async (name, version) => {
       const [found] = await loadVersions([{ name, version }]);

@@ -9,6 +9,9 @@ import { type AgentFrontMatter, type AgentProfile, agentFrontMatterSchema } from
 type YamlDocument = ReturnType<typeof parseDocument>;
 type Path = readonly PropertyKey[];
 
+/** A longer list of keys says less than the documentation does. */
+const keysShownMax = 8;
+
 export interface ParsedAgent {
   /** Undefined when there are problems. */
   readonly profile: AgentProfile | undefined;
@@ -83,7 +86,10 @@ function reportIssue(
   switch (issue.code) {
     case 'unrecognized_keys': {
       const known = keysAt(agentFrontMatterSchema, issue.path);
-      for (const key of issue.keys) add(issue.path, `unknown key "${key}"${didYouMean(key, known)}`, key);
+      for (const key of issue.keys) {
+        const hint = didYouMean(key, known) || (known.length > keysShownMax ? '' : `; known are ${known.join(', ')}`);
+        add(issue.path, `unknown key "${key}"${hint}`, key);
+      }
       return;
     }
     case 'invalid_value': {

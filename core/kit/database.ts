@@ -35,6 +35,10 @@ export function createPool(options: DatabaseOptions): pg.Pool {
   });
   // Without a listener, a server that restarts (57P01) would end this process.
   pool.on('error', (err) => options.log.warn({ err }, 'database connection lost'));
+  // The pool listens only while a connection is idle; one that is lost between two statements of a transaction is not.
+  pool.on('connect', (client) =>
+    client.on('error', (err) => options.log.debug({ err }, 'database connection lost in use')),
+  );
   return pool;
 }
 

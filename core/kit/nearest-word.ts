@@ -1,12 +1,16 @@
 /**
  * The known word a misspelt one most likely meant, by edit distance (a swap of neighbours counts once), or undefined
- * when nothing is near: more than a third of the letters wrong is another word, not a slip.
+ * when nothing is near: with more than two letters and a third of them wrong it is another word, not a slip.
  */
 export function nearestWord(word: string, known: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
+  let bestDistance = (word.length <= 3 ? 1 : Math.max(2, Math.floor(word.length / 3))) + 1;
   for (const candidate of known) {
-    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    const [a, b] = [word.toLowerCase(), candidate.toLowerCase()];
+    // A word cut short or written on is one slip, however long the rest: `memory` for `memory_mb`.
+    const isCut = a.length >= 3 && b.length >= 3 && (a.startsWith(b) || b.startsWith(a));
+    // Of equally near ones the one with the same first letter: slips there are rare.
+    const distance = (isCut ? Math.min(1, editDistance(a, b)) : editDistance(a, b)) + (a[0] === b[0] ? 0 : 0.5);
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;

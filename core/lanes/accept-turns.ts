@@ -36,13 +36,12 @@ export function turnAcceptor(deps: {
 
 /**
  * The same in the caller's transaction, which must be short because it holds the lanes' locks. After the commit the
- * caller rings `toWakes(accepted)`.
+ * caller rings every `wake`.
  */
 export async function acceptTurns(tx: Tx, turns: readonly NewTurn[]): Promise<AcceptedTurn[]> {
   return turns.length === 0 ? [] : acceptRows(tx, turns);
 }
 
-/** The wakes owed for accepted turns. */
-export function toWakes(accepted: readonly Pick<AcceptedTurn, 'wake'>[]): LaneWake[] {
+function toWakes(accepted: readonly Pick<AcceptedTurn, 'wake'>[]): LaneWake[] {
   return accepted.flatMap(({ wake }) => (wake === undefined ? [] : [wake]));
 }

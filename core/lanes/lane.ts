@@ -5,7 +5,7 @@ import { type Origin, originSchema } from '../sessions/origin.ts';
 export type TurnMode = 'followup' | 'steer' | 'collect' | 'interrupt';
 
 /** What a turn may wait for while it holds no worker. */
-export type WaitingFor = 'approval' | 'timer' | 'child' | 'budget' | 'person';
+type WaitingFor = 'approval' | 'timer' | 'child' | 'budget' | 'person';
 
 /** A turn to be put on its session's lane. */
 export interface NewTurn {

@@ -34,14 +34,3 @@ function resultsFor(calls: readonly ToolCallPart[], messages: ModelRequest['mess
     ),
   };
 }
-
-/**
- * Drops the provider's own blocks from messages that another model made: signatures and encrypted reasoning are valid
- * only where they came from. `nativeModel` is `provider:model`.
- */
-export function stripForeignNative(messages: readonly ModelMessage[], nativeModel: string): ModelMessage[] {
-  return messages.map((message) => {
-    if (message.native === undefined || message.native.model === nativeModel) return message;
-    return { role: message.role, parts: message.parts };
-  });
-}

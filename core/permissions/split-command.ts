@@ -48,6 +48,7 @@ function readList(reader: Reader, end: ')' | '`' | undefined): void {
   let word = '';
   let hasWord = false;
   let redirect: string | undefined;
+  let hasRedirect = false;
 
   const endWord = (): void => {
     if (!hasWord) return;
@@ -55,7 +56,8 @@ function readList(reader: Reader, end: ')' | '`' | undefined): void {
       if (word !== '/dev/null' && !/^&?[0-9-]+$/.test(word)) reader.parts.push(`${redirect} ${word}`);
       redirect = undefined;
     } else if (words.length === 0 && keywords.has(word)) {
-      // The command comes next.
+      // The command comes next. Behind a redirection, though, bash takes the word for a command's name.
+      if (hasRedirect) reader.isSafe = false;
     } else {
       words.push(word);
     }
@@ -66,6 +68,7 @@ function readList(reader: Reader, end: ')' | '`' | undefined): void {
     endWord();
     if (redirect !== undefined) reader.isSafe = false;
     redirect = undefined;
+    hasRedirect = false;
     const first = words[0];
     if (first !== undefined) {
       if (unfollowed.has(first)) reader.isSafe = false;
@@ -112,6 +115,7 @@ function readList(reader: Reader, end: ')' | '`' | undefined): void {
         endWord();
         reader.at += reader.line[reader.at + 2] === '>' ? 3 : 2;
         redirect = '>';
+        hasRedirect = true;
       } else {
         endCommand();
         reader.at += 1;
@@ -139,6 +143,7 @@ function readList(reader: Reader, end: ')' | '`' | undefined): void {
       if (redirect !== undefined) reader.isSafe = false;
       readRedirect(reader);
       redirect = char;
+      hasRedirect = true;
     } else if (char === ' ' || char === '\t') {
       endWord();
       reader.at += 1;

@@ -28,10 +28,10 @@ export type QueueSettings =
     };
 
 /** Where the queue stands with one wake. */
-export type WakeFate = 'waiting' | 'held' | 'lost';
+type WakeFate = 'waiting' | 'held' | 'lost';
 
 /** Answers a wake; a delay means "not due yet, ring this one again then". */
-export type WakeHandler = (wake: WakeJob) => Promise<{ readonly delayMs: number } | undefined>;
+type WakeHandler = (wake: WakeJob) => Promise<{ readonly delayMs: number } | undefined>;
 
 type WakeJobOf = Job<WakeJob, null, string>;
 type LaneQueue =
@@ -43,6 +43,10 @@ const keep = { count: 1000 };
 /** A queue that does not answer in this time counts as down; the sweep makes up for it. */
 const answerMs = 3000;
 
+/** More wakes than this go in one bulk insert. */
+const bulkMin = 4;
+/** Entries of the queue's own event log, which only its dashboard reads. */
+const streams = { events: { maxLen: 1000 } };
 /** A wake that lies active for this long without having been claimed is held by nobody. */
 const heldMs = 2000;
 
@@ -108,7 +112,7 @@ async function openOnPostgres(databaseUrl: string, log: Log): Promise<QueueBacke
     string,
     PostgresQueueBackend,
     PostgresConnectionOptions
-  >(laneQueueName, { connection: connection(3) }, createPostgresBackend);
+  >(laneQueueName, { connection: connection(3), streams }, createPostgresBackend);
   return assemble({
     kind: 'postgres',
     log,
@@ -144,7 +148,7 @@ function openOnRedis(settings: Extract<QueueSettings, { kind: 'redis' }>, log: L
   const queueOptions: QueueOptions = {
     connection: { url: redisUrl, ...failFast },
     prefix,
-    streams: { events: { maxLen: 1000 } },
+    streams,
   };
   const epoch = new Redis(redisUrl, failFast);
   epoch.on('error', (err) => log.debug({ err }, 'queue epoch connection failed'));
@@ -185,6 +189,7 @@ interface LaneWorker {
   on(event: 'failed', listener: (job: WakeJobOf | undefined, err: Error) => void): unknown;
   run(): Promise<void>;
   close(): Promise<void>;
+  disconnect(): Promise<void>;
 }
 
 function assemble({ kind, log, queue, newWorker, markEpoch, close }: Parts): QueueBackend {
@@ -196,7 +201,7 @@ function assemble({ kind, log, queue, newWorker, markEpoch, close }: Parts): Que
       ring: async (wakes) => {
         if (wakes.length === 0) return;
         try {
-          await answered(queue.addBulk(wakes.map(toJob)));
+          await answered(addJobs(queue, wakes.map(toJob)));
         } catch (err) {
           log.warn({ err, wakes: wakes.length }, 'wakes could not be rung; the sweep will');
         }
@@ -212,7 +217,10 @@ function assemble({ kind, log, queue, newWorker, markEpoch, close }: Parts): Que
       markEpoch: () => answered(markEpoch()),
     },
     [Symbol.asyncDispose]: async () => {
-      await queue.close();
+      await answered(queue.close()).catch((err: unknown) => {
+        log.debug({ err }, 'queue could not say good-bye');
+        void queue.disconnect().catch(() => {});
+      });
       await close();
     },
   };
@@ -226,18 +234,45 @@ async function consume(
 ): Promise<void> {
   const { concurrency, signal } = options;
   if (signal.aborted) return;
+  const handling = new Set<Promise<unknown>>();
   const worker = newWorker(async (job, token) => {
-    const answer = await handler(wakeJobSchema.parse(job.data));
+    const answering = handler(wakeJobSchema.parse(job.data));
+    handling.add(answering);
+    const answer = await answering.finally(() => handling.delete(answering));
     if (answer === undefined) return null;
     await job.moveToDelayed(Date.now() + answer.delayMs, token);
     throw new DelayedError();
   }, concurrency);
   worker.on('error', (err) => log.warn({ err, queue: laneQueueName }, 'queue worker failed'));
   worker.on('failed', (job, err) => log.warn({ err, jobId: job?.id }, 'wake failed'));
-  const closed = new Promise<void>((resolve, reject) => {
-    signal.addEventListener('abort', () => void worker.close().then(resolve, reject), { once: true });
+  const stopped = Promise.withResolvers<void>();
+  const stop = () => void closeWorker(worker, handling, log).then(stopped.resolve);
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    await Promise.race([worker.run(), stopped.promise]);
+    // A worker that was told to close ends its loop before it has closed its connections.
+    if (signal.aborted) await stopped.promise;
+  } finally {
+    signal.removeEventListener('abort', stop);
+    if (!signal.aborted) await closeWorker(worker, handling, log);
+  }
+}
+
+/** Takes no more wakes, waits for the handlers, and then only briefly for a queue that may be away. */
+async function closeWorker(worker: LaneWorker, handling: ReadonlySet<Promise<unknown>>, log: Log): Promise<void> {
+  const closing = worker.close();
+  while (handling.size > 0) await Promise.allSettled(handling);
+  await answered(closing).catch((err: unknown) => {
+    log.warn({ err }, 'queue worker could not say good-bye');
+    // Not awaited: it waits for the end of a connection that may be between two attempts.
+    void worker.disconnect().catch(() => {});
   });
-  await Promise.all([worker.run(), closed]);
+}
+
+/** A bulk insert on Postgres makes a temporary table: a few wakes are faster one by one. */
+async function addJobs(queue: LaneQueue, jobs: readonly ReturnType<typeof toJob>[]): Promise<unknown> {
+  if (jobs.length > bulkMin) return queue.addBulk([...jobs]);
+  return Promise.all(jobs.map((job) => queue.add(job.name, job.data, job.opts)));
 }
 
 function toJob(wake: LaneWake) {

@@ -14,7 +14,7 @@
 
 // Each command runs under a supervisor of its own that is a child subreaper: whatever the command starts, however it
 // detaches itself (setsid, double fork, an emptied environment), stays a descendant of that supervisor.
-enum { COMMANDS_MAX = 64, RECENT_BYTES = 2048, RECENT_EVERY_MS = 250, ENDING_MS_MAX = 250, PASS_MS = 5 };
+enum { COMMANDS_MAX = 64, RECENT_BYTES = 2048, RECENT_EVERY_MS = 250, ENDING_MS_MAX = 250, PASS_MS = 5, ROOM_MIN = 8, KILL_ROUNDS = 200 };
 
 typedef enum { SLOT_FREE, SLOT_RUNNING, SLOT_ENDING, SLOT_DETACHED } slot_state;
 
@@ -133,11 +133,36 @@ static void begin_end(slot *s, const char *why) {
   if (s->supervisor > 0) kill(s->supervisor, SIGSTOP);
 }
 
+static int64_t read_number(const char *path) {
+  char text[32] = "";
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  ssize_t got = read(fd, text, sizeof text - 1);
+  close(fd);
+  // "max" stands for no limit.
+  return got > 0 && text[0] >= '0' && text[0] <= '9' ? atoll(text) : -1;
+}
+
+// A command that starts within the last free processes of the limit could not start anything itself.
+static bool has_room(void) {
+  static const char *const places[] = {"/sys/fs/cgroup/pids/", "/sys/fs/cgroup/"};
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    char most[64], now[64];
+    snprintf(most, sizeof most, "%spids.max", places[i]);
+    snprintf(now, sizeof now, "%spids.current", places[i]);
+    int64_t limit = read_number(most), used = read_number(now);
+    if (limit > 0 && used >= 0) return limit - used >= ROOM_MIN;
+  }
+  return true;
+}
+
 void commands_kill_everything(void) {
   // One system call, no new process: it works when the process limit is used up, and it outruns a fork bomb.
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < KILL_ROUNDS; i++) {
     kill(-1, SIGKILL);
     usleep(1000);
+    while (waitpid(-1, NULL, WNOHANG) > 0) continue;
+    if (i >= 2 && has_room()) return;
   }
 }
 
@@ -158,6 +183,7 @@ static void run_command(const int fds[3], int directory, char **argv) {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
   signal(SIGPIPE, SIG_DFL);
+  signal(SIGXFSZ, SIG_DFL);
   // Readable again, which /proc/self asks for; and the first choice of the kernel when memory runs out, so that the
   // command dies and not the toolbox.
   prctl(PR_SET_DUMPABLE, 1);
@@ -245,6 +271,7 @@ void commands_start(const request *from) {
   char resolved[4096], last[4096];
   slot *s = free_slot();
   if (s == NULL || argv == NULL || argv[0] == NULL || id <= 0 || keep < 2) return wire_fail(id, s == NULL ? EAGAIN : EINVAL);
+  if (!has_room()) return wire_fail(id, EAGAIN);
   int directory = files_resolve(json_text(header, "cwd"), false, resolved);
   if (directory == 0) directory = files_open(resolved, O_RDONLY | O_DIRECTORY);
   // -1 and errno from the kernel, -errno from the check: both end here.

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@ typedef struct {
 } buffer;
 
 static int connection = -1;
+static struct stat dialled;
 static buffer incoming, outgoing;
 
 static void *must(void *memory) {
@@ -57,9 +59,21 @@ static void consume(buffer *b, size_t length) {
   }
 }
 
+// Renaming a new socket over the old one changes the inode, a reused inode number comes with another change time.
+static bool is_same_socket(const struct stat *a, const struct stat *b) {
+  return a->st_ino == b->st_ino && a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+bool wire_is_current(void) {
+  struct stat now;
+  return connection >= 0 && stat(SOCKET_PATH, &now) == 0 && is_same_socket(&now, &dialled);
+}
+
 bool wire_dial(void) {
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return false;
+  // Before connecting: a socket that is replaced in between then counts as outdated, which costs one more dial.
+  if (stat(SOCKET_PATH, &dialled) != 0) memset(&dialled, 0, sizeof dialled);
   struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SOCKET_PATH};
   if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
     close(fd);

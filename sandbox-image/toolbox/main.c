@@ -57,6 +57,8 @@ static int watch_signals(void) {
   sigaddset(&watched, SIGCHLD);
   sigaddset(&watched, SIGHUP);
   signal(SIGPIPE, SIG_IGN);
+  // A file that would grow above the limit is an error to report, not the end of this process.
+  signal(SIGXFSZ, SIG_IGN);
   sigprocmask(SIG_BLOCK, &watched, NULL);
   return signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -99,7 +101,7 @@ int main(void) {
     if (poll(polled, 2 + commands, wait) < 0 && errno != EINTR) return 1;
     commands_serve(polled + 2, commands);
     commands_expire();
-    bool must_redial = take_signals(signals);
+    bool must_redial = take_signals(signals) && !wire_is_current();
     bool is_alive = wire_fd() >= 0 && !must_redial;
     if (is_alive && polled[1].revents & (POLLIN | POLLHUP | POLLERR)) {
       is_alive = wire_receive(handle);

@@ -54,6 +54,8 @@ typedef struct {
 } request;
 
 bool wire_dial(void);
+// Whether the worker at the other end is the one that bound the socket last.
+bool wire_is_current(void);
 void wire_close(void);
 int wire_fd(void);
 bool wire_is_full(void);

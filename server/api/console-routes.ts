@@ -77,7 +77,7 @@ export function consoleRoutes(
   app.get('/api/console/commands', async () => ({ commands: deps.console.commands() }));
 
   app.get('/api/console/files', async (request, reply) => {
-    const query = parse(placeSchema.extend({ message: z.string().max(64), index: cursor }), request);
+    const query = parse(placeSchema.extend({ message: z.string().max(200), index: cursor }), request);
     const part = (await deps.console.message(query, query.message))?.body.parts[query.index];
     if (part?.type !== 'file') throw new AppError('request.not_found', 'There is no such file.');
     // Never by its own type: a page sent by an agent must not run as ours.

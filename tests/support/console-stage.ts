@@ -18,7 +18,6 @@ import { openTestDatabase, type TestDatabase } from './database.ts';
 export interface ConsoleStage extends AsyncDisposable {
   readonly database: TestDatabase;
   readonly channel: ConsoleChannel;
-  readonly queue: Queue;
   readonly server: Server;
   readonly operatorToken: string;
   readonly loginToken: string;
@@ -82,7 +81,6 @@ export async function openConsoleStage(options: Partial<ServerOptions> = {}): Pr
   const stage: ConsoleStage = {
     database,
     channel,
-    queue,
     get server() {
       return server;
     },

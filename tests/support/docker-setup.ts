@@ -68,9 +68,16 @@ async function startEngine(configured: string): Promise<{ dockerHost: string; st
   const networkless = ['--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false'];
   const engine = spawn(
     program,
-    ['-H', `unix://${socket}`, '--data-root', storage, '--exec-root', path.join(folder, 'x'), '--pidfile', path.join(folder, 'pid')].concat(
-      networkless,
-    ),
+    [
+      '-H',
+      `unix://${socket}`,
+      '--data-root',
+      storage,
+      '--exec-root',
+      path.join(folder, 'x'),
+      '--pidfile',
+      path.join(folder, 'pid'),
+    ].concat(networkless),
     { stdio: ['ignore', log, log] },
   );
   const exited = new Promise<void>((resolve) => engine.once('exit', () => resolve()));

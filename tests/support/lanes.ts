@@ -4,7 +4,7 @@ import type { Origin } from '#core/sessions/origin.ts';
 import type { TestDatabase } from './database.ts';
 
 /** An origin in the console, for turns whose way back does not matter. */
-export const testOrigin: Origin = { channel: 'console', account: 'test', room: 'room', kind: 'dm' };
+const testOrigin: Origin = { channel: 'console', account: 'test', room: 'room', kind: 'dm' };
 
 /** Adds sessions with a thread each. @returns their ids, in ascending order. */
 export async function addSessions(database: TestDatabase, count: number): Promise<string[]> {

@@ -68,7 +68,7 @@ interface ActiveTurn {
   end(kind: TurnAbortKind): void;
 }
 
-const signalSchema = z.object({ sessionId: z.string(), seq: z.int(), signal: z.enum(['cancel', 'steer']) });
+const cancelSchema = z.object({ sessionId: z.string(), seq: z.int(), signal: z.literal('cancel') });
 
 /** Takes lanes when the bell rings, runs their turns in order and hands them back. */
 export class LaneRunner {
@@ -220,8 +220,8 @@ export class LaneRunner {
   }
 
   #hear(payload: string): void {
-    const parsed = signalSchema.safeParse(parseJson(payload));
-    if (!parsed.success || parsed.data.signal !== 'cancel') return;
+    const parsed = cancelSchema.safeParse(parseJson(payload));
+    if (!parsed.success) return;
     const { sessionId, seq } = parsed.data;
     const active = this.#active.get(sessionId);
     if (active?.lease.seq === seq) {

@@ -4,7 +4,7 @@ import { type CompatFlags, compatFlags, type Endpoint } from '#core/models/provi
 import { createAnthropicAccumulator } from './anthropic-accumulator.ts';
 import { readAnthropicError } from './classify-model-error.ts';
 import { guardedFetch } from './guard.ts';
-import { keyOf, nativeModelOf, ownBlocks, plainText, silentLogger } from './model-endpoint.ts';
+import { keyOf, nativeModelOf, ownBlocks, plainText, silentLogger, toolSchema } from './model-endpoint.ts';
 import { streamAttempt } from './stream-attempt.ts';
 
 type MessageParams = Anthropic.MessageCreateParamsStreaming;
@@ -94,8 +94,7 @@ function messagesTool(
   return {
     name: tool.name,
     description: tool.description,
-    // JSON Schema of an object by the port's contract.
-    input_schema: tool.parameters as Anthropic.Tool.InputSchema,
+    input_schema: toolSchema(tool),
     ...(index === tools.length - 1 ? cached : {}),
   };
 }
@@ -124,6 +123,8 @@ function mergeTurns(messages: readonly ModelMessage[], nativeModel: string): Tur
     if (last?.role === role) last.content.push(...content);
     else turns.push({ role, content });
   }
+  // A history that was cut may begin with an answer; the API wants a question first.
+  if (turns[0]?.role === 'assistant') turns.unshift({ role: 'user', content: [{ type: 'text', text: '(continued)' }] });
   return turns;
 }
 

@@ -104,21 +104,22 @@ function describeResults(message: ModelMessage, history: ModelRequest['messages'
 }
 
 function describeResult(call: ToolCallPart | undefined, text: string, isError: boolean): string {
+  // The first line of a command that ran says how it ended, whether well or not.
+  if (call?.name === 'exec' && /^(Exit code|Stopped|Killed|Cancelled)\b/.test(text)) {
+    const [ending, ...output] = text.split('\n');
+    return `I ran \`${argumentOf(call, 'command')}\`. ${ending}\n${fence(output.join('\n'))}`;
+  }
   if (isError) {
-    const wasRefused = /denied|not allowed|not approved|refused|expired|no grant/i.test(text);
+    const wasRefused = /denied|not allowed|not approved|may not|refused|expired|no grant/i.test(text);
     return wasRefused ? `I did not do it: ${text}` : `That did not work:\n${fence(text)}`;
   }
   switch (call?.name) {
-    case 'exec': {
-      const command = argumentOf(call, 'command');
-      return text === ''
-        ? `I ran \`${command}\`. It printed nothing.`
-        : `I ran \`${command}\`. It printed:\n${fence(text)}`;
-    }
+    case 'exec':
+      return `I ran \`${argumentOf(call, 'command')}\`. It printed:\n${fence(text)}`;
     case 'memory_save':
       return `I will remember that ${argumentOf(call, 'text')}`;
     case 'memory_search':
-      return text === ''
+      return /^(nothing\b|$)/i.test(text)
         ? `I remember nothing about ${argumentOf(call, 'query')}.`
         : `This is what I remember about ${argumentOf(call, 'query')}:\n${fence(text)}`;
     default:

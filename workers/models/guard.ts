@@ -72,7 +72,7 @@ export class Guard implements Disposable {
     clearTimeout(this.#total);
     this.#options.signal.removeEventListener('abort', this.#onAbort);
     // A complete answer's last bytes may still be on their way; `drain` bounds the wait for them.
-    if (this.#isDraining && !this.#isRead) return;
+    
     clearTimeout(this.#wait);
     // Frees the socket of a stream nobody reads any more.
     if (!this.#isRead) this.#controller.abort();

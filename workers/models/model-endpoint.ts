@@ -1,5 +1,4 @@
-import type { ModelMessage, Part, Wire } from '#core/models/model-port.ts';
-import { ModelError } from '#core/models/model-port.ts';
+import { ModelError, type ModelMessage, type ModelTool, type Part, type Wire } from '#core/models/model-port.ts';
 import type { Endpoint } from '#core/models/providers.ts';
 
 /** The name under which an endpoint's native blocks may be replayed. */
@@ -7,7 +6,10 @@ export function nativeModelOf(endpoint: Endpoint, model: string): string {
   return `${endpoint.provider}:${model}`;
 }
 
-/** The provider's own blocks of a message, if this wire and model made them. */
+/**
+ * The provider's own blocks of a message, if this wire and model made them. Signatures and encrypted reasoning are valid
+ * only where they came from; everybody else gets the neutral parts.
+ */
 export function ownBlocks(message: ModelMessage, wire: Wire, nativeModel: string): unknown {
   const { native } = message;
   return native !== undefined && native.wire === wire && native.model === nativeModel ? native.blocks : undefined;
@@ -19,6 +21,14 @@ export function plainText(parts: readonly Part[]): string {
     .map((part) => (part.type === 'text' || part.type === 'refusal' ? part.text : ''))
     .filter((text) => text !== '')
     .join('\n');
+}
+
+/** A tool's JSON Schema without `$schema`: some compatible endpoints answer the keyword with 400 and none needs it. */
+export function toolSchema(tool: ModelTool): { type: 'object'; [key: string]: unknown } {
+  const { parameters } = tool;
+  const fields = typeof parameters === 'object' && parameters !== null && !Array.isArray(parameters) ? parameters : {};
+  const { $schema: _, ...schema } = fields;
+  return { ...schema, type: 'object' };
 }
 
 /**

@@ -4,7 +4,7 @@ import type { ModelMessage, ModelPort, ModelRequest, ToolCallPart } from '#core/
 import { type CompatFlags, compatFlags, type Endpoint } from '#core/models/providers.ts';
 import { createChatAccumulator } from './chat-accumulator.ts';
 import { readOpenAiError } from './classify-model-error.ts';
-import { nativeModelOf, ownBlocks, plainText } from './model-endpoint.ts';
+import { nativeModelOf, ownBlocks, plainText, toolSchema } from './model-endpoint.ts';
 import { createOpenAiClient } from './openai-client.ts';
 import { fieldOf } from './read-json.ts';
 import { streamAttempt } from './stream-attempt.ts';
@@ -65,8 +65,7 @@ function chatTool(tool: ModelRequest['tools'][number]): OpenAI.ChatCompletionToo
     function: {
       name: tool.name,
       description: tool.description,
-      // JSON Schema by the port's contract.
-      parameters: tool.parameters as OpenAI.FunctionParameters,
+      parameters: toolSchema(tool),
     },
   };
 }

@@ -2,7 +2,7 @@ import type OpenAI from 'openai';
 import type { ModelMessage, ModelPort, ModelRequest } from '#core/models/model-port.ts';
 import { type CompatFlags, compatFlags, type Endpoint } from '#core/models/providers.ts';
 import { readOpenAiError } from './classify-model-error.ts';
-import { nativeModelOf, ownBlocks, plainText } from './model-endpoint.ts';
+import { nativeModelOf, ownBlocks, plainText, toolSchema } from './model-endpoint.ts';
 import { createOpenAiClient } from './openai-client.ts';
 import { createResponsesAccumulator } from './responses-accumulator.ts';
 import { streamAttempt } from './stream-attempt.ts';
@@ -56,8 +56,7 @@ function responsesTool(tool: ModelRequest['tools'][number]): OpenAI.Responses.Fu
     type: 'function',
     name: tool.name,
     description: tool.description,
-    // JSON Schema by the port's contract.
-    parameters: tool.parameters as Record<string, unknown>,
+    parameters: toolSchema(tool),
     // Strict mode refuses optional properties; our own check of the arguments decides instead.
     strict: false,
   };

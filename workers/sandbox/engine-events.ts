@@ -25,8 +25,9 @@ export async function watchEngineEvents(
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
+    let stream: Readable | undefined;
     try {
-      const stream = (await deps.engine.getEvents({
+      stream = (await deps.engine.getEvents({
         abortSignal: signal,
         filters: JSON.stringify({
           type: ['container'],
@@ -41,6 +42,9 @@ export async function watchEngineEvents(
     } catch (err) {
       if (signal.aborted) return;
       deps.log.debug({ err }, 'engine events interrupted');
+    } finally {
+      // Closing the reader leaves the response open, and an open response keeps the process alive.
+      stream?.destroy();
     }
     await delay(reconnectMs, undefined, { signal }).catch(() => undefined);
   }

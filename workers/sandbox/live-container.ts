@@ -97,7 +97,8 @@ async function create(engine: Docker, plan: ContainerPlan): Promise<string> {
 /** Starts the toolbox; where one runs already, this tells it to dial the newest socket. */
 async function startToolbox(engine: Docker, id: string): Promise<void> {
   const exec = await engine.getContainer(id).exec({ Cmd: ['/usr/local/bin/toolbox'], User: agentUser });
-  await exec.start({ Detach: true });
+  // The answer is an empty body that has to be let go of: an open one keeps the process alive.
+  (await exec.start({ Detach: true })).destroy();
 }
 
 /** Wakes a container; one that is not paused is fine. */

@@ -91,9 +91,9 @@ export function createSessionSandbox(deps: SessionSandboxDeps): Sandbox {
         },
       });
       signal.throwIfAborted();
-      // ripgrep: 0 found, 1 nothing found, 2 an error (possibly beside matches).
+      // ripgrep: 0 found, 1 nothing found, 2 an error. Unreadable files are one too, but print nothing here.
       const matches = parseMatches(result.head);
-      if (result.exitCode === 2 && matches.length === 0) {
+      if (result.exitCode === 2 && matches.length === 0 && result.output !== '') {
         throw new AppError('tool.invalid_arguments', `The search failed: ${result.output.slice(0, 300).trim()}`);
       }
       const isCut = result.ended !== 'exit' || result.droppedBytes > 0;
@@ -191,7 +191,16 @@ function parseEntries(body: Buffer): FileEntry[] {
 }
 
 function searchArguments(pattern: string, glob: string | undefined): string[] {
-  const fixed = ['rg', '--line-number', '--no-heading', '--with-filename', '--null', '--color=never', '--no-config'];
+  const fixed = [
+    'rg',
+    '--line-number',
+    '--no-heading',
+    '--with-filename',
+    '--null',
+    '--color=never',
+    '--no-config',
+    '--no-messages',
+  ];
   const columns = [`--max-columns=${columnsMax}`, '--max-columns-preview', '--max-filesize=8M', '--hidden'];
   const skipped = ['--glob=!.git', '--glob=!node_modules', ...(glob === undefined ? [] : [`--glob=${glob}`])];
   const all = [...fixed, ...columns, ...skipped, `--regexp=${pattern}`, '--'];

@@ -89,7 +89,8 @@ export class ToolboxListener {
     const isOwner = await this.isOwner();
     for (const socket of this.#candidates) socket.destroy();
     this.#connection.reject(new AppError('sandbox.lost', 'The sandbox was closed.'));
-    await new Promise((resolve) => this.#server.close(resolve));
+    // Not awaited: that would last as long as the toolbox's connection, which has an end of its own.
+    this.#server.close();
     if (isOwner) await rm(this.#path, { force: true });
   }
 

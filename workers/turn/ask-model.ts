@@ -6,7 +6,8 @@ import type { Db } from '#core/kit/database.ts';
 import type { Log } from '#core/kit/log.ts';
 import { type ModelRef, resolveChain } from '#core/models/model-ref.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
-import { type AttemptOutcome, type CallModelDeps, callModel, type ModelAttempt } from '../models/call-model.ts';
+import { callModel } from '../models/call-model.ts';
+import type { AttemptOutcome, CallModelDeps, ModelAttempt } from '../models/model-call.ts';
 import type { AskModel, ModelAnswer, TurnWork } from './turn-deps.ts';
 import { noticeMessage } from './turn-messages.ts';
 

@@ -43,7 +43,7 @@ export async function sweepLanes(deps: LaneSweepDeps, signal: AbortSignal): Prom
 }
 
 /** One sweep. @returns false when another process sweeps right now. */
-export async function sweepLanesOnce(deps: Omit<LaneSweepDeps, 'clock'>): Promise<boolean> {
+async function sweepLanesOnce(deps: Omit<LaneSweepDeps, 'clock'>): Promise<boolean> {
   const { db, log, wakes } = deps;
   const found = await inspectLanes(db, deps.limits);
   if (found === undefined) return false;

@@ -1,5 +1,5 @@
 import { BotApiError, badRequest } from './bot-api-error.ts';
-import type { BotRequest } from './read-request.ts';
+import type { BotRequest, Upload } from './read-request.ts';
 import { checkEntities, checkKeyboard, checkText } from './validate.ts';
 import {
   type FakeChat,
@@ -65,7 +65,7 @@ export const botMethods: Readonly<Record<string, Method>> = {
     const upload = request.files.get(attached.replace('attach://', ''));
     if (message.file === undefined || upload === undefined)
       throw badRequest('there is no media in the message to edit');
-    return storeUpload(state, upload).then((file) => applyEdit(chat, message, { ...message, buttons: [], file }));
+    return applyEdit(chat, message, { ...message, buttons: [], file: storeUpload(state, upload) });
   },
   deleteMessage: (state, { params }) => {
     const chat = openChat(state, params);
@@ -140,22 +140,21 @@ export const botMethods: Readonly<Record<string, Method>> = {
   },
 };
 
-async function sendFile(state: BotState, request: BotRequest, field: string): Promise<unknown> {
+function sendFile(state: BotState, request: BotRequest, field: string): unknown {
   const chat = openChat(state, request.params);
   const attached = String(request.params[field] ?? '').replace('attach://', '');
   const upload = request.files.get(attached) ?? request.files.get(field);
   if (upload === undefined) throw badRequest(`there is no ${field} in the request`);
-  if (upload.size === 0) throw badRequest('file must be non-empty');
+  if (upload.bytes.length === 0) throw badRequest('file must be non-empty');
   const text = checkText(request.params['caption'], 1024, true);
   const entities = checkEntities(text, request.params['caption_entities']);
-  return postMessage(state, chat, request.params, { text, entities, file: await storeUpload(state, upload) });
+  return postMessage(state, chat, request.params, { text, entities, file: storeUpload(state, upload) });
 }
 
-async function storeUpload(state: BotState, upload: File): Promise<FakeFile> {
-  const fileId = `file${state.nextFile}`;
+function storeUpload(state: BotState, upload: Upload): FakeFile {
+  const file = { fileId: `file${state.nextFile}`, ...upload };
   state.nextFile += 1;
-  const file = { fileId, name: upload.name, mime: upload.type, bytes: Buffer.from(await upload.arrayBuffer()) };
-  state.files.set(fileId, file);
+  state.files.set(file.fileId, file);
   return file;
 }
 

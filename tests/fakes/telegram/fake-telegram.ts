@@ -166,7 +166,7 @@ export class FakeTelegram implements AsyncDisposable {
     return this.calls.filter((call) => call.method === method);
   }
 
-  /** Resolves with the first truthy value of `probe`, which is asked after every call of the bot. */
+  /** Resolves with the first truthy value of `probe`, which is asked when a call of the bot begins and when it ends. */
   async waitFor<T>(probe: () => T | undefined | false, timeoutMs = 10_000): Promise<T> {
     const first = probe();
     if (first !== undefined && first !== false) return first;
@@ -187,6 +187,10 @@ export class FakeTelegram implements AsyncDisposable {
       }, timeoutMs);
       this.#watchers.add(watcher);
     });
+  }
+
+  #notify(): void {
+    for (const watcher of this.#watchers) watcher();
   }
 
   #chat(chatId: number): FakeChat {
@@ -227,7 +231,7 @@ export class FakeTelegram implements AsyncDisposable {
         ...(err.parameters === undefined ? {} : { parameters: err.parameters }),
       });
     } finally {
-      for (const watcher of this.#watchers) watcher();
+      this.#notify();
     }
   }
 
@@ -243,6 +247,7 @@ export class FakeTelegram implements AsyncDisposable {
     if (this.calls.length < (this.#options.callsKept ?? 20_000)) {
       this.calls.push({ method, params, at: performance.timeOrigin + performance.now() });
     }
+    this.#notify();
     const fault = this.faults.take(method, params['chat_id']);
     if (fault?.kind === 'delay') await delay(fault.ms);
     if (fault?.kind === 'throttle') {

@@ -33,7 +33,8 @@ export class FaultPlan {
   /** Uses up one planned failure that fits the call. */
   take(method: string, chatId: unknown): Fault | undefined {
     const planned = this.#planned.find(
-      (candidate) => candidate.method === method && (candidate.chatId === undefined || candidate.chatId === chatId),
+      (candidate) =>
+        candidate.method === method && (candidate.chatId === undefined || candidate.chatId === Number(chatId)),
     );
     if (planned === undefined) return undefined;
     planned.left -= 1;

@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { actionDigest, type ApprovalAction } from '#core/approvals/approval.ts';
+import { type ApprovalAction, actionDigest } from '#core/approvals/approval.ts';
 import { cancelApprovals } from '#core/approvals/cancel-approvals.ts';
 import { consumeApproval } from '#core/approvals/consume-approval.ts';
 import { expireApprovals } from '#core/approvals/expire-approvals.ts';
 import { findApproval, findApprovalOfCall, listApprovals } from '#core/approvals/list-approvals.ts';
-import { type ApprovalRequest, requestApproval, type RequestedApproval } from '#core/approvals/request-approval.ts';
+import { type ApprovalRequest, type RequestedApproval, requestApproval } from '#core/approvals/request-approval.ts';
 import {
   type ApprovalAnswer,
   describeOutcome,
-  settleApproval,
   type SettleOutcome,
+  settleApproval,
 } from '#core/approvals/settle-approval.ts';
 import { appendAudit } from '#core/audit/append-audit.ts';
 import { readAudit } from '#core/audit/read-audit.ts';
@@ -202,9 +202,10 @@ test('a button works only in the chat it was shown in, and an unknown token does
 
 test('tokens are kept as hashes only', async () => {
   const { approval, tokens } = await ask();
-  const rows = await database.query<{ token_hash: string }>('select token_hash from action_token where approval_id = $1', [
-    approval.id,
-  ]);
+  const rows = await database.query<{ token_hash: string }>(
+    'select token_hash from action_token where approval_id = $1',
+    [approval.id],
+  );
   expect(rows).toHaveLength(4);
   const values = Object.values(tokens);
   expect(rows.some((row) => values.some((token) => row.token_hash.includes(token)))).toBe(false);
@@ -266,7 +267,8 @@ test('another action under the same call cancels the old question, and leaves th
 test('a cancelled turn cancels its questions, and their buttons say so', async () => {
   const { approval, tokens } = await ask();
   const cancelled = await inTx(
-    async (tx) => await cancelApprovals(tx, { turnId: approval.turnId }, 'stopped', async () => await Promise.resolve()),
+    async (tx) =>
+      await cancelApprovals(tx, { turnId: approval.turnId }, 'stopped', async () => await Promise.resolve()),
   );
   expect(cancelled).toMatchObject([{ id: approval.id, state: 'cancelled', reason: 'stopped' }]);
   expect(describeOutcome(await press(tokens.approve, people.owner))).toMatch(/^This was already cancelled at /);
@@ -324,19 +326,24 @@ test('allowing for every session takes more than a member, and high risk is neve
   expect(await press(byMember.tokens.always_session, people.other)).toMatchObject({ kind: 'settled' });
   const risky = await ask({ risk: 'high' });
   expect(Object.keys(risky.tokens).sort()).toEqual(['approve', 'deny']);
-  const forced = { approvalId: risky.approval.id, decision: 'always_agent', personId: people.owner, via: 'api' } as const;
+  const forced = {
+    approvalId: risky.approval.id,
+    decision: 'always_agent',
+    personId: people.owner,
+    via: 'api',
+  } as const;
   expect(await answer(forced)).toMatchObject({ kind: 'not_allowed' });
 });
 
 test('the schema itself refuses a second decision and a changed action', async () => {
   const { approval, tokens } = await ask();
   await press(tokens.deny, people.owner);
-  await expect(
-    database.query("update approval set state = 'approved' where id = $1", [approval.id]),
-  ).rejects.toThrow('stays so');
-  await expect(
-    database.query("update approval set action = '{}' where id = $1", [approval.id]),
-  ).rejects.toThrow('cannot change');
+  await expect(database.query("update approval set state = 'approved' where id = $1", [approval.id])).rejects.toThrow(
+    'stays so',
+  );
+  await expect(database.query("update approval set action = '{}' where id = $1", [approval.id])).rejects.toThrow(
+    'cannot change',
+  );
 });
 
 test('hostile arguments, summaries and reasons are stored', async () => {

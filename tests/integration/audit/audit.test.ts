@@ -84,7 +84,9 @@ test('tampering behind the triggers is found: a changed body, time or hash, a re
       .catch((err: unknown) => (err instanceof Error ? err.message : ''));
   const here = `where chain = ${chain} and seq =`;
   expect(await tryOut(`update audit_body set body = '{"n":9}' ${here} ${seq}`)).toBe('found body');
-  expect(await tryOut(`update audit_record set created_at = created_at + interval '1 s' ${here} ${seq}`)).toBe('found hash');
+  expect(await tryOut(`update audit_record set created_at = created_at + interval '1 s' ${here} ${seq}`)).toBe(
+    'found hash',
+  );
   // A forged hash breaks its own record and the one that builds on it.
   expect(await tryOut(`update audit_record set hash = sha256('x') ${here} ${seq + 1}`)).toBe('found hash,hash');
   expect(await tryOut(`delete from audit_record ${here} ${seq + 2}`)).toBe('found gap,hash');

@@ -192,11 +192,7 @@ test('a new day has a budget of its own while the month goes on', async () => {
   const reserveAt = async (at: string, amount: number) =>
     await database.query<{ state: string; period: string | null }>(
       'select state, period from reserve_holds($1, $2, $3)',
-      [
-        agentScope(agentName),
-        JSON.stringify([{ id: newId(), key: newId(), amountMicros: amount, validMs: 1000 }]),
-        at,
-      ],
+      [agentScope(agentName), JSON.stringify([{ id: newId(), key: newId(), amountMicros: amount, validMs: 1000 }]), at],
     );
   expect(await reserveAt('2027-03-30T23:59:59.999Z', 1000)).toEqual([{ state: 'granted', period: null }]);
   expect(await reserveAt('2027-03-30T23:59:59.999Z', 1)).toEqual([{ state: 'refused', period: 'daily' }]);
@@ -209,8 +205,7 @@ test('the 80 % warning is given once per period, to one of many who ask', async 
   const agentName = await agentWith({ daily: 1000n, monthly: 100_000n });
   const settle = async (amount: bigint) =>
     (await ledger.settleHold(await mustReserve(agentName, amount), cost(agentName, amount))).isWarningDue;
-  const take = async () =>
-    await database.db.transaction().execute(async (tx) => await takeWarnings(tx, agentName));
+  const take = async () => await database.db.transaction().execute(async (tx) => await takeWarnings(tx, agentName));
   expect(await settle(799n)).toBe(false);
   expect(await take()).toEqual([]);
   expect(await settle(1n)).toBe(true);
@@ -242,7 +237,9 @@ test('a cost without a hold is recorded once per key, and an estimate is marked 
     ledger.recordCost(newId(), cost(agentName, 7n, 'estimated')),
   ]);
   expect(
-    await database.query('select kind, cost_micros from ledger where agent_name = $1 order by cost_micros', [agentName]),
+    await database.query('select kind, cost_micros from ledger where agent_name = $1 order by cost_micros', [
+      agentName,
+    ]),
   ).toEqual([
     { kind: 'charge', cost_micros: 5n },
     { kind: 'estimate', cost_micros: 7n },
@@ -344,10 +341,7 @@ test('the holds of a killed process expire and their money can be used again', a
   child.kill('SIGKILL');
   await gone;
   await expect(reserve(agentName, 1n)).rejects.toMatchObject({ code: 'budget.exhausted' });
-  const sweeps = await Promise.all([
-    expireHolds({ db: database.db }, never),
-    expireHolds({ db: database.db }, never),
-  ]);
+  const sweeps = await Promise.all([expireHolds({ db: database.db }, never), expireHolds({ db: database.db }, never)]);
   expect(sweeps[0] + sweeps[1]).toBe(4);
   await mustReserve(agentName, 100n);
 });

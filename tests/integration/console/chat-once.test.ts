@@ -197,6 +197,14 @@ describe('asking once', () => {
     expect(err).toContain('Trying again');
   });
 
+  it('a room named after any user name is accepted', async () => {
+    room = `DOMAIN_ada_lovelace_${newId()}`;
+    stage.onEvent = async () => {
+      await say('welcome');
+    };
+    expect((await ask({ message: '/help', room: room.replace('_', '\\').replace('_', ' ') })).out).toBe('welcome\n');
+  });
+
   it('a wrong token and a gateway that is away are told with the mend', async () => {
     await expect(ask({ message: 'x', token: 'wrong' })).rejects.toMatchObject({ code: 'request.unauthenticated' });
     await expect(ask({ message: 'x', baseUrl: 'http://127.0.0.1:1' })).rejects.toMatchObject({

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { turnAcceptor } from '#core/lanes/accept-turns.ts';
 import type { LaneWake } from '#core/lanes/lane.ts';
@@ -104,6 +105,26 @@ describe.each(['postgres', 'redis'] as const)('lanes with the queue on %s', (kin
     await once(frozen, 'exit');
     expect(await stage.database.query('select count(*)::int as events from event')).toEqual(before);
     expect(await stage.findDamage()).toEqual([]);
+  });
+
+  it('lose no turn when every database connection is cut', async () => {
+    await using stage = await LaneStage.open(kind);
+    const sessions = await addSessions(stage.database, 12);
+    await stage.work({
+      runTurn: async (turn) => {
+        await delay(20);
+        return doneWithEffect(turn);
+      },
+    });
+    await acceptMany(stage, sessions, 3);
+    await stage.database.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+       where datname = current_database() and pid <> pg_backend_pid()`,
+    );
+    await allDone(stage);
+    // The bell is back too.
+    await acceptMany(stage, sessions, 1);
+    await allDone(stage);
   });
 
   it('run turns whose wake was never rung', async () => {

@@ -107,7 +107,9 @@ describe('a lane runner', () => {
     const runner = await stage.work({
       slots: 1,
       runTurn: async (turn) =>
-        turn.attempts === 1 && turn.sessionId === session ? { state: 'waiting', waitingFor: 'approval' } : doneWithEffect(turn),
+        turn.attempts === 1 && turn.sessionId === session
+          ? { state: 'waiting', waitingFor: 'approval' }
+          : doneWithEffect(turn),
     });
     const turn = newTurn(session);
     await accept(turn);

@@ -42,3 +42,23 @@ it('a worker may start while Redis is away', async () => {
   await vi.waitFor(async () => expect(await stage.openTurns()).toBe(0), patience);
   expect(await stage.findDamage()).toEqual([]);
 });
+
+it('a worker may stop while Redis is away, also from the middle of a turn', async () => {
+  await using redis = await RedisProcess.start();
+  await using stage = await LaneStage.open('redis', redis.url);
+  const [session = ''] = await addSessions(stage.database, 1);
+  const accept = turnAcceptor({ db: stage.database.db, wakes: stage.backend.wakes });
+  const runner = await stage.work({
+    runTurn: async (turn, { stopping }) => {
+      while (!stopping.aborted) await delay(5);
+      return doneWithEffect(turn);
+    },
+  });
+  await accept(newTurn(session));
+  await vi.waitFor(() => expect(runner.activeTurns).toBe(1), patience);
+  await redis.kill();
+  const askedAt = performance.now();
+  await stage.stopWork();
+  expect(performance.now() - askedAt).toBeLessThan(6000);
+  expect(await stage.findDamage()).toEqual([]);
+});

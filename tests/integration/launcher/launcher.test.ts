@@ -189,10 +189,10 @@ test('packages are installed when the lockfile changed, and only then', async ()
   useNode24();
   const changed = JSON.stringify({ ...lockfile, packages: { 'node_modules/a': { version: '2.0.0' } } });
   write('package-lock.json', changed);
-  fake('npm', `[ "$1" = ci ] && cat package-lock.json >node_modules/.package-lock.json`);
+  fake('npm', `[ "$1" = install ] && cat package-lock.json >node_modules/.package-lock.json`);
   expect((await launch(['doctor'])).code).toBe(0);
   expect((await launch(['doctor'])).code).toBe(0);
-  expect(calls()).toEqual(['npm ci --no-audit --no-fund --loglevel=error']);
+  expect(calls()).toEqual(['npm install --no-save --no-audit --no-fund --no-update-notifier --loglevel=error']);
 });
 
 test('packages somebody installed by hand are kept', async () => {

@@ -166,8 +166,7 @@ describe.each(allWires)('%s', (wire) => {
   test('an error event in the middle of the stream is classified although it has no status', async () => {
     const records = answerRecords(wire, { text: 'whole' }, 'm', usage).slice(0, 3);
     const error = { type: 'overloaded_error', message: 'Overloaded' };
-    const record =
-      wire === 'openai.chat' ? { error } : wire === 'openai.responses' ? { error } : { type: 'error', error };
+    const record = wire === 'anthropic.messages' ? { type: 'error', error } : { error };
     server.use([raw(...records, `event: error\ndata: ${JSON.stringify(record)}\n\n`)]);
     const port = await portFor(server, wire);
     expect((await failureOf(port.stream(requestFor(wire), callOptions()))).kind).toBe('overloaded');
@@ -251,13 +250,22 @@ describe.each(allWires)('%s', (wire) => {
     expect(server.connectionCount() - before).toBeLessThanOrEqual(1);
   });
 
+  test('a body that ends a moment after the answer still gives its connection back', async () => {
+    server.use([raw(...answerRecords(wire, { text: 'whole' }, 'm', usage), { waitMs: 2 })]);
+    const port = await portFor(server, wire);
+    const before = server.connectionCount();
+    for (let call = 0; call < 20; call += 1) await collect(port.stream(requestFor(wire), callOptions()));
+    expect(server.connectionCount() - before).toBeLessThanOrEqual(8);
+  });
+
   test('a server that never ends the body after the terminal event does not hold the answer back', async () => {
     const records = answerRecords(wire, { text: 'whole' }, 'm', usage);
     server.use([{ raw: { steps: records, end: 'hang' } }]);
     const port = await portFor(server, wire);
-    const { end } = await collect(port.stream(requestFor(wire), callOptions({ idleMs: 4000 })));
+    const { end } = await collect(port.stream(requestFor(wire), callOptions({ idleMs: 60_000, totalMs: 60_000 })));
     expect(end.usage).toMatchObject({ input: 120, source: 'provider' });
-  });
+    await server.requests[0]?.closed;
+  }, 10_000);
 
   test('an endless line is cut off', async () => {
     server.use([{ raw: { steps: Array.from({ length: 40 }, () => 'x'.repeat(64 * 1024)), end: 'hang' } }]);

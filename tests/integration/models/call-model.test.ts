@@ -10,14 +10,14 @@ import { createPriceBook } from '#core/models/price-book.ts';
 import { createPriceStore } from '#core/models/price-store.ts';
 import { type ModelServer, type Script, startModelServer } from '#tests/fakes/model-server.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
-import {
-  type AttemptOutcome,
-  type CallEvent,
-  type CallModelDeps,
-  type CallModelInput,
-  callModel,
-  type ModelAttempt,
-} from '#workers/models/call-model.ts';
+import { callModel } from '#workers/models/call-model.ts';
+import type {
+  AttemptOutcome,
+  CallEvent,
+  CallModelDeps,
+  CallModelInput,
+  ModelAttempt,
+} from '#workers/models/model-call.ts';
 import { createModelPorts } from '#workers/models/model-ports.ts';
 import { execTool, refOf, settingsFor, textOfMessage, user } from './model-fixture.ts';
 
@@ -444,4 +444,20 @@ test('a history with a lost tool result is mended before it is sent', async () =
       ],
     },
   ]);
+});
+
+test('text of a model that broke off for good is taken back before its fallback speaks', async () => {
+  server.use(byWire({ chat: [{ fault: 'eof' }], messages: [{ text: 'from claude' }] }));
+  const { input, events } = inputFor([gpt, claude], { restartAfterOutput: true });
+  await callModel(depsWith(instantClock()), input);
+  const kinds = events.map((event) => event.type).filter((type, index, all) => type !== all[index - 1]);
+  expect(kinds).toEqual(['text', 'restart', 'text', 'restart', 'text', 'restart', 'text']);
+  expect(events.at(-1)).toMatchObject({ type: 'text' });
+});
+
+test('the partial text of a last failure is left to the caller', async () => {
+  server.use([{ fault: 'eof' }]);
+  const { input, events } = inputFor([gpt], { restartAfterOutput: true });
+  await failing(callModel(depsWith(instantClock()), input));
+  expect(events.at(-1)?.type).toBe('text');
 });

@@ -1,6 +1,8 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { partsMax, renderBody, renderPreview, textMax } from '#bots/telegram/render-body.ts';
 import type { OutboundPart } from '#core/outbox/outbound.ts';
+import { checkEntities, checkText } from '../../fakes/telegram/validate.ts';
 
 const render = (parts: OutboundPart[], shieldMentions = false) => renderBody({ parts }, { shieldMentions });
 
@@ -93,5 +95,49 @@ describe('a message rendered for Telegram', () => {
     const preview = renderPreview(`intro\n\n\`\`\`js\n${'let value = 1;\n'.repeat(3_000)}last`);
     expect(preview.text.endsWith('last')).toBe(true);
     expect(preview.entities).toMatchObject([{ type: 'pre', offset: 0, length: preview.text.length }]);
+  });
+
+  it('a notice that starts with a block keeps the block', () => {
+    const { texts } = render([{ type: 'notice', level: 'error', markdown: '```\nexit 1\n```' }]);
+    expect(texts[0]).toMatchObject({ text: '❌\n\nexit 1', entities: [{ type: 'pre', offset: 3, length: 6 }] });
+  });
+
+  it('the platform accepts the text and entities of any Markdown', () => {
+    const piece = fc.oneof(
+      fc.constantFrom(
+        '**',
+        '*',
+        '_',
+        '`',
+        '\n```\n',
+        '~~',
+        '[',
+        '](http://a.b)',
+        '\n> ',
+        '\n- ',
+        '\n1. ',
+        '|',
+        '\n',
+        '\n\n# ',
+        '\n|a|b|\n|-|-|\n',
+        ' ',
+        '👩‍💻',
+        '\ud800',
+      ),
+      fc.lorem({ maxCount: 40 }),
+    );
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 80 }), (pieces) => {
+        const { texts } = render([{ type: 'markdown', markdown: pieces.join('') }]);
+        for (const { text, entities } of texts) {
+          checkText(text, textMax);
+          checkEntities(text, entities);
+        }
+        const preview = renderPreview(pieces.join(''));
+        checkText(preview.text, textMax, true);
+        checkEntities(preview.text, preview.entities);
+      }),
+      { numRuns: 500 },
+    );
   });
 });

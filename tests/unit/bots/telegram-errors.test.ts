@@ -4,7 +4,7 @@ import { classifyTelegramError, toChannelError } from '#bots/telegram/telegram-e
 import { TransportError } from '#bots/telegram/telegram-fetch.ts';
 
 const refusal = (error_code: number, description: string, parameters = {}, method = 'sendMessage') =>
-  new GrammyError('failed', { ok: false, error_code, description, parameters }, method as 'sendMessage', {});
+  new GrammyError('failed', { ok: false, error_code, description, parameters }, method, {});
 const network = (method: string, isSent: boolean) =>
   new HttpError('failed', new TransportError(method, isSent, 'reset'));
 

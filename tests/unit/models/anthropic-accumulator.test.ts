@@ -69,9 +69,9 @@ test('thinking, signatures and redacted blocks go back to the same model byte fo
     native: { wire: 'anthropic.messages', model: 'anthropic:claude-sonnet-5', blocks: native ?? null },
   } as const;
   const request = { model: 'claude-sonnet-5', messages: [message], tools: [], outputTokensMax: 100 };
-  expect(messageParams(request, flags, 'anthropic:claude-sonnet-5').messages[0]?.content).toEqual(blocks);
+  expect(messageParams(request, flags, 'anthropic:claude-sonnet-5').messages.at(-1)?.content).toEqual(blocks);
   // Another model gets the neutral parts only: it cannot verify the signature.
-  expect(messageParams(request, flags, 'anthropic:claude-opus-5').messages[0]?.content).toEqual(blocks.slice(2));
+  expect(messageParams(request, flags, 'anthropic:claude-opus-5').messages.at(-1)?.content).toEqual(blocks.slice(2));
 });
 
 test('figures are totals: the last one counts, and cached tokens are part of the input', () => {

@@ -57,6 +57,18 @@ describe('results become sentences', () => {
     );
   });
 
+  test('how a command ended is told in the sentence, well or not', async () => {
+    expect(await answerAfter('run false', 'Exit code 1 after 0.1 s.\n(no output)', true)).toBe(
+      'I ran `false`. Exit code 1 after 0.1 s.\n```\n(no output)\n```',
+    );
+  });
+
+  test('a search without a find says so', async () => {
+    expect(await answerAfter('what do you remember about tea', 'Nothing is remembered about that.')).toBe(
+      'I remember nothing about tea.',
+    );
+  });
+
   test('a saved fact is repeated', async () => {
     expect(await answerAfter('remember tea is at five', 'saved')).toBe('I will remember that tea is at five');
   });

@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest';
-import type { Json } from '#core/kit/json.ts';
 import type { ModelMessage, ToolCallPart } from '#core/models/model-port.ts';
-import { prepareMessages, stripForeignNative } from '#core/models/prepare-messages.ts';
+import { prepareMessages } from '#core/models/prepare-messages.ts';
 
 const call = (id: string): ToolCallPart => ({
   type: 'tool_call',
@@ -33,11 +32,4 @@ test('results come right after their calls, in the order of the calls, once', ()
 
 test('results without a call and empty messages disappear', () => {
   expect(prepareMessages([result('gone'), said(), user])).toEqual([user]);
-});
-
-test('the blocks of another model are dropped, those of this one kept', () => {
-  const native = { wire: 'anthropic.messages', model: 'anthropic:claude-sonnet-5', blocks: [] as Json[] } as const;
-  const message = { ...said({ type: 'text', text: 'x' }), native };
-  expect(stripForeignNative([message], 'anthropic:claude-sonnet-5')[0]?.native).toEqual(native);
-  expect(stripForeignNative([message], 'openrouter:claude-sonnet-5')[0]?.native).toBeUndefined();
 });

@@ -50,12 +50,19 @@ test.each([
   expect(splitCommand(line).isSafe).toBe(false);
 });
 
-test.each(['$x -rf /', '"$x" a', '`which rm` a', '{rm,-rf,/}', '/bin/r? a', 'curl a | sh', 'eval "$line"', 'bash -c "$x"', 'sh'])(
-  '%j only shows while it runs what it is',
-  (line) => {
-    expect(splitCommand(line).isOpaque).toBe(true);
-  },
-);
+test.each([
+  '$x -rf /',
+  '"$x" a',
+  '`which rm` a',
+  '{rm,-rf,/}',
+  '/bin/r? a',
+  'curl a | sh',
+  'eval "$line"',
+  'bash -c "$x"',
+  'sh',
+])('%j only shows while it runs what it is', (line) => {
+  expect(splitCommand(line).isOpaque).toBe(true);
+});
 
 test.each([
   ['/bin/rm -rf /', 'rm -rf /'],
@@ -83,14 +90,14 @@ test('a line too long or too deep to read in every way has no list of readings, 
 });
 
 /**
- * Bash itself says what it runs: with an empty PATH every command ends in this handler, which prints its name. Each word
+ * Bash itself says what it runs: with nothing on its PATH every command ends in this handler, which prints its name. Each word
  * of a line has a name of its own, so a hidden command cannot pass for another.
  */
 function runsInBash(line: string, status: number, folder: string): string[] {
   const handler = `command_not_found_handle() { printf '%s\\n' "$1" >&7; return ${status}; }`;
   const result = spawnSync('/bin/bash', ['--norc', '-c', `${handler}; eval "$LINE"`], {
     cwd: folder,
-    env: { PATH: '', LINE: line },
+    env: { PATH: '/nonexistent', LINE: line },
     stdio: ['ignore', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore', 'pipe'],
     timeout: 2000,
     encoding: 'utf8',
@@ -101,8 +108,40 @@ function runsInBash(line: string, status: number, folder: string): string[] {
 test('bash runs nothing that is not a part of a line that was followed', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'split-'));
   const glue = [' ', ' ', ' ', ';', '&&', '||', '|', '&', '\n', '(', ')', '$(', '`', '"', "'", '\\', '{ ', '; }', '#'];
-  const more = ['>', '<', '2>&1', '$x', '${x}', '!', 'if ', '; then ', '; fi', 'while ', '; do ', '; done', 'time ', '$', '{', ','];
-  let followed = 0;
+  const more = [
+    '>',
+    '<',
+    '2>&1',
+    '$x',
+    '${x}',
+    '!',
+    'if ',
+    '; then ',
+    '; fi',
+    'while ',
+    '; do ',
+    '; done',
+    'time ',
+    '$',
+    '{',
+    ',',
+    '=',
+    'X=',
+    '*',
+    '<<',
+    '&>',
+    '>>',
+    '|&',
+    ';;',
+    'coproc ',
+    'function ',
+    '\t',
+    '~',
+    '[',
+    'eval ',
+    'then ',
+  ];
+  let commands = 0;
   fc.assert(
     fc.property(fc.array(fc.constantFrom('w', 'w', 'w', 'w', ...glue, ...more), { maxLength: 14 }), (tokens) => {
       const line = tokens.map((token, at) => (token === 'w' ? `w${at}` : token)).join('');
@@ -110,14 +149,23 @@ test('bash runs nothing that is not a part of a line that was followed', () => {
       fc.pre(!line.includes('while'));
       const { parts, isSafe } = splitCommand(line);
       fc.pre(isSafe);
-      followed += 1;
-      const names = new Set(parts.map((part) => part.replaceAll(/['"\\]/g, '').split(' ')[0]));
+      const names = new Set(
+        parts.map((part) => {
+          const command = part.replace(/^(?:[A-Za-z_]\w*=\S*(?: |$))+/, '').replaceAll(/['"\\]/g, '');
+          return /w\d+/.exec(command)?.[0];
+        }),
+      );
       for (const status of [0, 1]) {
-        for (const name of runsInBash(line, status, folder)) expect(names, JSON.stringify(line)).toContain(name);
+        for (const name of runsInBash(line, status, folder)) {
+          const word = /w\d+/.exec(name)?.[0];
+          if (word === undefined) continue;
+          commands += 1;
+          expect(names, JSON.stringify(line)).toContain(word);
+        }
       }
     }),
     { numRuns: 250, seed: 11 },
   );
   rmSync(folder, { recursive: true });
-  expect(followed).toBe(250);
+  expect(commands).toBeGreaterThan(300);
 }, 60_000);

@@ -1,0 +1,191 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
+import type { Sandbox } from '#workers/sandbox/sandbox.ts';
+
+let stage: SandboxStage;
+let sandbox: Sandbox;
+const { signal } = new AbortController();
+const read = (path: string, offset = 0, bytesMax = 65_536) => sandbox.readFile(path, { offset, bytesMax, signal });
+const write = (path: string, content: string, append = false) => sandbox.writeFile(path, content, { append, signal });
+const list = (path: string, recursive = false, entriesMax = 500) =>
+  sandbox.listFiles(path, { recursive, entriesMax, signal });
+const search = (pattern: string, rest: { path?: string; glob?: string; matchesMax?: number } = {}) =>
+  sandbox.searchFiles(pattern, { matchesMax: 100, signal, ...rest });
+const refused = { code: 'tool.invalid_arguments' };
+
+beforeAll(async () => {
+  stage = openSandboxStage();
+  sandbox = await stage.open(stage.worker(), stage.newSession());
+});
+afterAll(async () => await stage[Symbol.asyncDispose]());
+
+describe('files', () => {
+  test('what was written is read, appended to and replaced', async () => {
+    expect(await write('a/b/note.txt', 'zwölf 漢 🚂\n')).toEqual({ bytes: 16 });
+    expect(await read('/workspace/a/b/note.txt')).toEqual({ text: 'zwölf 漢 🚂\n', totalBytes: 16 });
+    await write('a/b/note.txt', 'more', true);
+    expect((await read('a/./b/../b/note.txt')).text).toBe('zwölf 漢 🚂\nmore');
+    await write('a/b/note.txt', '');
+    expect(await read('a/b/note.txt')).toEqual({ text: '', totalBytes: 0 });
+  });
+
+  test('a file is read in parts that never break a character', async () => {
+    await write('long.txt', 'é漢🚂'.repeat(1000));
+    let text = '';
+    let offset = 0;
+    for (let part = await read('long.txt', 0, 1000); part.text !== ''; part = await read('long.txt', offset, 1000)) {
+      text += part.text;
+      offset += Buffer.byteLength(part.text);
+    }
+    expect(text).toBe('é漢🚂'.repeat(1000));
+  });
+
+  test('large files go through in one call, too large ones are refused with a mend', async () => {
+    const large = 'x'.repeat(4_000_000);
+    await write('large.txt', large);
+    expect((await read('large.txt', 0, 4_000_000)).text).toBe(large);
+    await expect(write('huge.txt', 'x'.repeat(17_000_000))).rejects.toMatchObject({ code: 'message.too_large' });
+    expect((await run(sandbox, 'echo still here')).output).toBe('still here\n');
+  });
+
+  test('what is missing, a directory, a pipe or a forbidden file is refused by name', async () => {
+    await run(sandbox, 'mkdir -p folder; mkfifo pipe; touch secret; chmod 000 secret');
+    for (const path of ['missing.txt', 'folder', 'pipe', 'secret', 'missing/../nowhere', 'x'.repeat(5000)]) {
+      await expect(read(path)).rejects.toMatchObject(refused);
+    }
+    await expect(write('folder', 'x')).rejects.toMatchObject(refused);
+    await expect(write('large.txt/below', 'x')).rejects.toMatchObject(refused);
+  });
+
+  test('names with any character come back as they are', async () => {
+    const name = 'odd name\nwith "quotes", ünïcode and \u001b[31mcolour';
+    await write(name, 'content');
+    const { entries } = await list('.');
+    expect(entries).toContainEqual({ path: name, type: 'file', bytes: 7 });
+    expect((await read(name)).text).toBe('content');
+  });
+});
+
+describe('symlinks', () => {
+  test.each([
+    ['an absolute one', 'ln -sfn /etc link'],
+    ['a relative one', 'ln -sfn ../etc link'],
+    ['one through another', 'ln -sfn /etc hop; ln -sfn hop link'],
+    ['one through /proc', 'ln -sfn /proc/self/root/etc link'],
+    ['one through the root of the workspace', 'ln -sfn /workspace/../etc link'],
+  ])('%s out of the workspace is followed by no file call', async (_, command) => {
+    await run(sandbox, command);
+    await expect(read('link/hostname')).rejects.toMatchObject(refused);
+    await expect(write('link/../../tmp/planted', 'x')).rejects.toMatchObject(refused);
+    await expect(write('link/planted', 'x')).rejects.toMatchObject(refused);
+    await expect(list('link')).rejects.toMatchObject(refused);
+    await expect(search('root', { path: 'link' })).rejects.toMatchObject(refused);
+    await expect(run(sandbox, 'pwd', { workingDirectory: 'link' })).rejects.toMatchObject(refused);
+  });
+
+  test('a dangling one is not written through', async () => {
+    await run(sandbox, 'ln -sfn /tmp/new-file dangling');
+    await expect(write('dangling', 'x')).rejects.toMatchObject(refused);
+    expect((await run(sandbox, 'ls /tmp/new-file')).exitCode).toBe(2);
+  });
+
+  test('one that stays inside works', async () => {
+    await write('real/file.txt', 'inside');
+    await run(sandbox, 'ln -sfn /workspace/real inner');
+    expect((await read('inner/file.txt')).text).toBe('inside');
+    await write('inner/file.txt', 'changed');
+    expect((await read('real/file.txt')).text).toBe('changed');
+  });
+
+  test('swapping a directory for one all the time never lets a write out', async () => {
+    const swapping = run(
+      sandbox,
+      'mkdir -p d0; for i in $(seq 3000); do mv -T d0 d1; ln -sfn /tmp d0; rm d0; mv -T d1 d0; done',
+      {
+        timeoutMs: 30_000,
+      },
+    );
+    let isOver = false;
+    void swapping.finally(() => {
+      isOver = true;
+    });
+    while (!isOver) await write('d0/escaped', 'x').catch(() => undefined);
+    expect((await run(sandbox, 'ls /tmp/escaped')).exitCode).toBe(2);
+  });
+
+  test('recursive listing and search do not follow them', async () => {
+    await run(sandbox, 'mkdir -p tree; ln -sfn /etc tree/etc; ln -sfn .. tree/up');
+    expect((await list('tree', true)).entries.map((entry) => [entry.path, entry.type])).toEqual([
+      ['tree/etc', 'symlink'],
+      ['tree/up', 'symlink'],
+    ]);
+    expect((await search('root:x', { path: 'tree' })).matches).toEqual([]);
+  });
+});
+
+describe('listing and search', () => {
+  test('a listing goes down on request, upper levels first, but not into .git and node_modules', async () => {
+    await run(
+      sandbox,
+      'mkdir -p p/src/deep p/.git p/node_modules/m; touch p/one p/src/two p/src/deep/three p/.git/x p/node_modules/m/y',
+    );
+    expect((await list('p')).entries.map((entry) => entry.path)).toEqual([
+      'p/.git',
+      'p/node_modules',
+      'p/one',
+      'p/src',
+    ]);
+    const { entries } = await list('p', true);
+    expect(entries.map((entry) => entry.path)).toEqual([
+      'p/.git',
+      'p/node_modules',
+      'p/one',
+      'p/src',
+      'p/src/deep',
+      'p/src/deep/three',
+      'p/src/two',
+    ]);
+  });
+
+  test('a listing stops at its cap and says so', async () => {
+    await run(sandbox, 'mkdir -p many && cd many && touch $(seq 3000)');
+    const listed = await list('many', true, 100);
+    expect(listed.entries).toHaveLength(100);
+    expect(listed.isTruncated).toBe(true);
+    expect((await list('many', false, 3000)).isTruncated).toBe(false);
+  });
+
+  test('a search names path, line and text, and honours glob and path', async () => {
+    await write('s/a.ts', 'one\nneedle here\n');
+    await write('s/b.md', 'needle there\n');
+    expect((await search('needle', { path: 's', glob: '*.ts' })).matches).toEqual([
+      { path: 's/a.ts', line: 2, text: 'needle here' },
+    ]);
+    expect((await search('needle', { path: 's/b.md' })).matches).toEqual([
+      { path: 's/b.md', line: 1, text: 'needle there' },
+    ]);
+    expect((await search('NoSuchThing')).matches).toEqual([]);
+  });
+
+  test('a search stops at its cap, also when everything matches', async () => {
+    await run(sandbox, 'seq 2000000 > numbers.txt');
+    const found = await search('\\d', { path: 'numbers.txt', matchesMax: 50 });
+    expect(found.matches).toHaveLength(50);
+    expect(found.isTruncated).toBe(true);
+  });
+
+  test('a pattern that is none, or looks like an option, is an answer and not a flag', async () => {
+    await expect(search('(')).rejects.toMatchObject(refused);
+    expect((await search('--files')).matches).toEqual([]);
+    expect((await search('-e', { glob: '--pre=sh' })).matches).toEqual([]);
+  });
+});
+
+test('a full disk is named as one', async () => {
+  await expect(
+    (async () => {
+      await run(sandbox, 'truncate -s 1G full.bin');
+      await write('full.bin', 'x', true);
+    })(),
+  ).rejects.toMatchObject({ code: 'sandbox.disk_full' });
+});

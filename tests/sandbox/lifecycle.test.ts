@@ -1,0 +1,274 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { pino } from 'pino';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
+import { workspaceVolume } from '#workers/sandbox/container-spec.ts';
+import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
+
+let stage: SandboxStage;
+beforeAll(() => {
+  stage = openSandboxStage();
+});
+afterAll(async () => await stage[Symbol.asyncDispose]());
+
+const isPaused = async (sessionId: string) => (await stage.container(sessionId))?.State.Paused;
+const idOf = async (sessionId: string) => (await stage.container(sessionId))?.Id;
+
+/** A command line that prints how many of the agent's processes have exactly these words. */
+const running = (words: string) => `ps -u agent -o args= | grep -cx '${words}'`;
+
+describe('a session', () => {
+  test('opened twice at once gets one container', async () => {
+    const worker = stage.worker();
+    const sessionId = stage.newSession();
+    const [a, b] = await Promise.all([stage.open(worker, sessionId), stage.open(worker, sessionId)]);
+    await run(a, 'echo shared > file');
+    expect((await run(b, 'cat file')).output).toBe('shared\n');
+    expect(await idOf(sessionId)).toBeDefined();
+  });
+
+  test('is marked with labels for its session, agent and installation', async () => {
+    const sessionId = stage.newSession();
+    await stage.open(stage.worker(), sessionId);
+    const container = await stage.container(sessionId);
+    expect(container?.Config.Labels).toMatchObject({
+      'switchyard.session': sessionId,
+      'switchyard.agent': 'tester',
+      'switchyard.instance': stage.instance,
+      'switchyard.spec': expect.stringMatching(/^[0-9a-f]{32}$/),
+      'switchyard.created': expect.stringMatching(/^\d{4}-/),
+    });
+  });
+
+  test('does not see the workspace of another', async () => {
+    const worker = stage.worker();
+    const [mine, other] = [stage.newSession(), stage.newSession()];
+    await run(await stage.open(worker, mine), 'echo private > file');
+    expect((await run(await stage.open(worker, other), 'ls -A /workspace')).output).toBe('');
+  });
+
+  test('with new limits gets a new container and keeps its files', async () => {
+    const worker = stage.worker();
+    const sessionId = stage.newSession();
+    await run(await stage.open(worker, sessionId), 'echo kept > file');
+    const before = await idOf(sessionId);
+    const larger = await stage.open(worker, sessionId, { memory_mb: 256 });
+    expect((await run(larger, 'cat file')).output).toBe('kept\n');
+    expect(await idOf(sessionId)).not.toBe(before);
+    expect((await stage.container(sessionId))?.HostConfig.Memory).toBe(256 << 20);
+  });
+
+  test('that is forgotten leaves no container, no workspace and no socket', async () => {
+    const worker = stage.worker();
+    const sessionId = stage.newSession();
+    await run(await stage.open(worker, sessionId), 'echo x > file');
+    const directories = readdirSync(stage.socketDirectory).length;
+    await worker.forget(sessionId);
+    expect(await stage.container(sessionId)).toBeUndefined();
+    await expect(stage.engine.getVolume(workspaceVolume(sessionId)).inspect()).rejects.toMatchObject({
+      statusCode: 404,
+    });
+    expect(readdirSync(stage.socketDirectory)).toHaveLength(directories - 1);
+    await worker.forget(sessionId);
+  });
+});
+
+describe('idle containers', () => {
+  test('are paused, and the next call wakes them with everything in place', async () => {
+    const sessionId = stage.newSession();
+    const sandbox = await stage.open(stage.worker({ pauseAfterMs: 100 }), sessionId);
+    await run(sandbox, 'echo in memory > /tmp/file; sleep 1000 >/dev/null 2>&1 &');
+    for (let round = 0; round < 3; round++) {
+      await vi.waitFor(async () => expect(await isPaused(sessionId)).toBe(true), 5000);
+      expect((await run(sandbox, `cat /tmp/file; ${running('sleep 1000')}`)).output).toBe('in memory\n1\n');
+    }
+  });
+
+  test('are not paused while a command runs', async () => {
+    const sessionId = stage.newSession();
+    const sandbox = await stage.open(stage.worker({ pauseAfterMs: 100 }), sessionId);
+    expect((await run(sandbox, 'for i in 1 2 3 4 5 6; do sleep 0.1; echo $i; done')).durationMs).toBeLessThan(1500);
+    expect(await isPaused(sessionId)).toBe(false);
+  });
+
+  test('that somebody else pauses in the middle of a command are woken', async () => {
+    const sessionId = stage.newSession();
+    const sandbox = await stage.open(stage.worker(), sessionId);
+    await vi.waitFor(async () => expect((await run(sandbox, 'true')).exitCode).toBe(0));
+    const working = run(sandbox, 'sleep 1; echo done');
+    await stage.engine.getContainer((await idOf(sessionId)) ?? '').pause();
+    expect((await working).output).toBe('done\n');
+  });
+
+  test('are removed after their time; the handle goes on with a new one and the same files', async () => {
+    const sessionId = stage.newSession();
+    const sandbox = await stage.open(stage.worker({ pauseAfterMs: 100, removeAfterMs: 300 }), sessionId);
+    await run(sandbox, 'echo kept > file');
+    await vi.waitFor(async () => expect(await stage.container(sessionId)).toBeUndefined(), 5000);
+    expect((await run(sandbox, 'cat file')).output).toBe('kept\n');
+  });
+});
+
+describe('a worker that goes', () => {
+  test('leaves the container to the next one, background processes included', async () => {
+    const sessionId = stage.newSession();
+    const first = stage.worker();
+    await run(await stage.open(first, sessionId), 'echo 1 > /tmp/mark; sleep 1000 >/dev/null 2>&1 &');
+    const id = await idOf(sessionId);
+    await first[Symbol.asyncDispose]();
+    const sandbox = await stage.open(stage.worker(), sessionId);
+    expect(await idOf(sessionId)).toBe(id);
+    expect((await run(sandbox, `cat /tmp/mark; ${running('sleep 1000')}`)).output).toBe('1\n1\n');
+  });
+
+  test('in the middle of a command ends that command', async () => {
+    const sessionId = stage.newSession();
+    const first = stage.worker();
+    const sandbox = await stage.open(first, sessionId);
+    const working = run(sandbox, 'setsid sleep 1234 & echo up; sleep 1000', {
+      onOutput: () => void first[Symbol.asyncDispose](),
+    });
+    await expect(working).rejects.toMatchObject({ code: 'sandbox.lost' });
+    const next = await stage.open(stage.worker(), sessionId);
+    await vi.waitFor(async () => expect((await run(next, running('sleep 1234'))).output).toBe('0\n'), 3000);
+  });
+
+  test('while it still lives loses the session to the next: its command fails, its timers touch nothing', async () => {
+    const sessionId = stage.newSession();
+    const old = await stage.open(stage.worker({ pauseAfterMs: 200, removeAfterMs: 400 }), sessionId);
+    const working = run(old, 'sleep 1235');
+    const fresh = await stage.open(stage.worker(), sessionId);
+    const id = await idOf(sessionId);
+    await expect(working).rejects.toMatchObject({ code: 'sandbox.lost' });
+    const later = await run(fresh, `sleep 1; ${running('sleep 1235')}`);
+    expect(later.output).toBe('0\n');
+    expect(await idOf(sessionId)).toBe(id);
+    expect(await isPaused(sessionId)).toBe(false);
+  });
+
+  test('and never comes back is swept up: paused at first, removed later, the files kept', async () => {
+    const sessionId = stage.newSession();
+    const gone = stage.worker();
+    await run(await stage.open(gone, sessionId), 'echo kept > file');
+    await gone[Symbol.asyncDispose]();
+    const worker = stage.worker({ removeAfterMs: 200 });
+    await worker.sweep();
+    expect(await isPaused(sessionId)).toBe(true);
+    await vi.waitFor(async () => {
+      await worker.sweep();
+      expect(await stage.container(sessionId)).toBeUndefined();
+    }, 5000);
+    expect((await run(await stage.open(worker, sessionId), 'cat file')).output).toBe('kept\n');
+  });
+
+  test('is not swept while it lives, and other installations are never touched', async () => {
+    const sessionId = stage.newSession();
+    await stage.open(stage.worker(), sessionId);
+    await using elsewhere = openSandboxStage();
+    const theirs = elsewhere.newSession();
+    await elsewhere.open(elsewhere.worker(), theirs);
+    const sweeper = stage.worker({ removeAfterMs: 200 });
+    await sweeper.sweep();
+    await sweeper.sweep();
+    expect(await isPaused(sessionId)).toBe(false);
+    expect((await elsewhere.container(theirs))?.State.Running).toBe(true);
+  });
+});
+
+describe('losses', () => {
+  test('a container killed during a command fails that call, and the next gets a new one with the same files', async () => {
+    const sessionId = stage.newSession();
+    const sandbox = await stage.open(stage.worker(), sessionId);
+    await run(sandbox, 'echo kept > file');
+    const id = (await idOf(sessionId)) ?? '';
+    const working = run(sandbox, 'echo up; sleep 1000', {
+      onOutput: () => void stage.engine.getContainer(id).kill(),
+    });
+    await expect(working).rejects.toMatchObject({ code: 'sandbox.lost' });
+    expect((await run(sandbox, 'cat file')).output).toBe('kept\n');
+    expect(await idOf(sessionId)).not.toBe(id);
+  });
+
+  test('a container that was removed between calls is made again', async () => {
+    const sessionId = stage.newSession();
+    const sandbox = await stage.open(stage.worker(), sessionId);
+    await stage.engine.getContainer((await idOf(sessionId)) ?? '').remove({ force: true });
+    await vi.waitFor(async () => expect((await run(sandbox, 'echo again')).output).toBe('again\n'));
+  });
+
+  test('an agent that kills its toolbox loses that call only', async () => {
+    const sandbox = await stage.open(stage.worker(), stage.newSession());
+    await expect(run(sandbox, 'kill -9 -1; sleep 5')).rejects.toMatchObject({ code: 'sandbox.lost' });
+    expect((await run(sandbox, 'echo again')).output).toBe('again\n');
+  });
+
+  test('an agent that stops its toolbox cannot stop a cancel', async () => {
+    const sessionId = stage.newSession();
+    const sandbox = await stage.open(stage.worker(), sessionId);
+    const cancel = new AbortController();
+    const working = run(sandbox, 'echo up; pkill -STOP -x toolbox; sleep 1000', {
+      signal: cancel.signal,
+      onOutput: () => setTimeout(() => cancel.abort(), 100),
+    });
+    const result = await working;
+    expect(result.ended).toBe('cancelled');
+    expect(result.durationMs).toBeLessThan(1200);
+    expect((await run(sandbox, 'echo again')).output).toBe('again\n');
+  });
+
+  test('a stopped toolbox cannot outlive the timeout of a command', async () => {
+    const sandbox = await stage.open(stage.worker(), stage.newSession());
+    const result = await run(sandbox, 'pkill -STOP -x toolbox; sleep 1000', { timeoutMs: 300 });
+    expect(result.ended).toBe('timeout');
+    expect(result.durationMs).toBeLessThan(1500);
+  });
+});
+
+describe('memory', () => {
+  const hog = "python3 -c 'x = bytearray(900 << 20)'";
+
+  test('a command that takes too much is ended and named as such; the sandbox goes on', async () => {
+    const sessionId = stage.newSession();
+    const sandbox = await stage.open(stage.worker(), sessionId, { memory_mb: 64 });
+    const id = await idOf(sessionId);
+    // The event stream is opened beside the first container and may come up a moment later.
+    await vi.waitFor(async () => expect((await run(sandbox, hog)).ended).toBe('oom'), 10_000);
+    expect((await run(sandbox, 'echo alive')).output).toBe('alive\n');
+    expect(await idOf(sessionId)).toBe(id);
+  });
+
+  test('an ordinary exit with the same code is not called that', async () => {
+    const sandbox = await stage.open(stage.worker(), stage.newSession());
+    expect(await run(sandbox, 'kill -9 $$')).toMatchObject({ ended: 'exit', exitCode: 137 });
+  });
+});
+
+describe('what is missing', () => {
+  test('a working engine with the image is said to be one', async () => {
+    expect(await stage.worker().check()).toMatchObject({
+      ok: true,
+      detail: expect.stringContaining('switchyard-sandbox'),
+    });
+  });
+
+  test('an engine that does not answer, or an image that is not there, is named with its mend', async () => {
+    const { signal } = new AbortController();
+    const limits = { memory_mb: 64, cpus: 1, pids: 64, timeout_seconds: 10 };
+    const log = pino({ level: 'silent' });
+    const shared = {
+      image: 'switchyard-no-such:image',
+      instance: stage.instance,
+      socketDirectory: stage.socketDirectory,
+    };
+    await using absent = new DockerSandboxes({ log }, { ...shared, dockerHost: 'unix:///nowhere/docker.sock' });
+    expect(await absent.check()).toMatchObject({ ok: false, mend: expect.stringContaining('Docker') });
+    await expect(absent.open({ sessionId: 'x', agent: 'a', limits }, signal)).rejects.toMatchObject({
+      code: 'sandbox.unavailable',
+    });
+    const worker = stage.worker();
+    await expect(
+      worker.open({ sessionId: stage.newSession(), agent: 'a', limits: { ...limits, image: shared.image } }, signal),
+    ).rejects.toMatchObject({ code: 'image.missing', mend: expect.stringContaining('./switchyard sandbox build') });
+    expect(existsSync(stage.socketDirectory)).toBe(true);
+  });
+});

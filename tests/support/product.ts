@@ -1,0 +1,211 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { type ModelServer, type Script, startModelServer } from '../fakes/model-server.ts';
+import { FakeTelegram } from '../fakes/telegram/fake-telegram.ts';
+import { openTestDatabase, type TestDatabase } from './database.ts';
+
+const root = path.resolve(import.meta.dirname, '../..');
+
+type Mode = 'up' | 'gateway' | 'worker';
+
+/** A profile of the tests' own; `grants` and the rest are YAML. */
+export interface TestAgent {
+  readonly name: string;
+  readonly frontMatter: string;
+  readonly prompt?: string;
+}
+
+export interface ProductOptions {
+  readonly agents?: readonly TestAgent[];
+  readonly script?: Script;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+interface Running {
+  readonly mode: Mode;
+  readonly child: ChildProcess;
+  readonly exited: Promise<string>;
+  readonly lines: string[];
+}
+
+/** The owner's private chat in every story. */
+export const owner = 1001;
+
+/**
+ * The whole product as its users run it: real processes over a database of their own, a Telegram and a model vendor
+ * that speak the real protocols. Processes can be killed and started again at will.
+ */
+export class Product implements AsyncDisposable {
+  readonly telegram: FakeTelegram;
+  readonly model: ModelServer;
+  readonly database: TestDatabase;
+  readonly folder: string;
+  readonly #env: Record<string, string>;
+  #running: Running[] = [];
+
+  private constructor(parts: {
+    telegram: FakeTelegram;
+    model: ModelServer;
+    database: TestDatabase;
+    folder: string;
+    env: Record<string, string>;
+  }) {
+    this.telegram = parts.telegram;
+    this.model = parts.model;
+    this.database = parts.database;
+    this.folder = parts.folder;
+    this.#env = parts.env;
+  }
+
+  /** Prepares everything around the product; `start` starts it. */
+  static async prepare(options: ProductOptions = {}): Promise<Product> {
+    const folder = mkdtempSync(path.join(tmpdir(), 'sw-e2e-'));
+    const agentsDir = path.join(folder, 'agents');
+    const telegram = await FakeTelegram.start();
+    const model = await startModelServer({ script: options.script ?? [{ text: 'Hello.' }] });
+    const database = await openTestDatabase(4);
+    (await import('node:fs')).mkdirSync(agentsDir);
+    for (const agent of options.agents ?? []) {
+      const text = `---\nname: ${agent.name}\ndescription: A test agent.\n${agent.frontMatter}\n---\n${agent.prompt ?? 'Help.'}\n`;
+      writeFileSync(path.join(agentsDir, `${agent.name}.md`), text);
+    }
+    const env = {
+      PATH: process.env['PATH'] ?? '',
+      HOME: folder,
+      DATABASE_URL: database.url,
+      SWITCHYARD_DATA_DIR: path.join(folder, 'data'),
+      SWITCHYARD_AGENTS_DIR: agentsDir,
+      SWITCHYARD_PORT: '0',
+      SWITCHYARD_MODEL: 'openai:gpt-4o',
+      OPENAI_API_KEY: 'sk-test',
+      OPENAI_BASE_URL: model.openAiBaseUrl,
+      ANTHROPIC_API_KEY: 'sk-ant-test',
+      ANTHROPIC_BASE_URL: model.anthropicBaseUrl,
+      TELEGRAM_BOT_TOKEN: telegram.token,
+      TELEGRAM_API_ROOT: telegram.apiRoot,
+      LOG_LEVEL: 'debug',
+      ...options.env,
+    };
+    return new Product({ telegram, model, database, folder, env });
+  }
+
+  /** Prepares, starts `up` and pairs the owner. */
+  static async up(options: ProductOptions = {}): Promise<Product> {
+    const product = await Product.prepare(options);
+    await product.start('up');
+    await product.pairOwner();
+    return product;
+  }
+
+  /** Starts a process and resolves when it is ready. */
+  async start(mode: Mode, env: Readonly<Record<string, string>> = {}): Promise<Running> {
+    const child = spawn(process.execPath, [path.join(root, 'app/switchyard.main.ts'), mode], {
+      cwd: this.folder,
+      env: { ...this.#env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const lines: string[] = [];
+    const exited = new Promise<string>((resolve) =>
+      child.once('exit', (code, signal) => resolve(signal ?? `exit ${code}`)),
+    );
+    const wanted = mode === 'up' ? 'Switchyard is running' : mode === 'gateway' ? '"msg":"ready"' : '"msg":"started"';
+    await new Promise<void>((resolve, reject) => {
+      for (const stream of [child.stdout, child.stderr]) {
+        createInterface({ input: stream }).on('line', (line) => {
+          lines.push(line);
+          if (line.includes(wanted)) resolve();
+        });
+      }
+      void exited.then((end) => reject(new Error(`${mode} ended with ${end}:\n${lines.slice(-20).join('\n')}`)));
+    });
+    const running = { mode, child, exited, lines };
+    this.#running.push(running);
+    return running;
+  }
+
+  /** Ends a process the hard way. */
+  async kill(mode: Mode, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const [victim] = this.#running.filter((running) => running.mode === mode);
+    if (victim === undefined) throw new Error(`no ${mode} is running`);
+    this.#running = this.#running.filter((running) => running !== victim);
+    victim.child.kill(signal);
+    await victim.exited;
+  }
+
+  /** Waits until a process has ended by itself, as one with an armed failpoint does. */
+  async ended(mode: Mode): Promise<string> {
+    const [victim] = this.#running.filter((running) => running.mode === mode);
+    if (victim === undefined) throw new Error(`no ${mode} is running`);
+    const end = await victim.exited;
+    this.#running = this.#running.filter((running) => running !== victim);
+    return end;
+  }
+
+  /** Runs one command of the command line to its end. */
+  async cli(
+    args: readonly string[],
+  ): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
+    const child = spawn(process.execPath, [path.join(root, 'app/switchyard.main.ts'), ...args], {
+      cwd: this.folder,
+      env: this.#env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      stdout += chunk.toString();
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      stderr += chunk.toString();
+    });
+    const code = await new Promise<number>((resolve) => child.once('exit', (value) => resolve(value ?? -1)));
+    return { code, stdout, stderr };
+  }
+
+  /** What the processes wrote to their terminals. */
+  get output(): string {
+    return this.#running.flatMap((running) => running.lines).join('\n');
+  }
+
+  /** Pairs the owner through the chat with the code the product printed. */
+  async pairOwner(): Promise<void> {
+    const code = /\/start ([0-9A-Z]{4}-[0-9A-Z]{4})/.exec(this.output)?.[1];
+    if (code === undefined) throw new Error(`no pairing code was printed:\n${this.output}`);
+    this.telegram.people.says(owner, owner, `/start ${code}`);
+    await this.hears(owner, /We are paired/);
+  }
+
+  /** Waits for a message of the bot that matches, anywhere in the chat. */
+  async hears(chat: number, pattern: RegExp, timeoutMs = 15_000): Promise<string> {
+    return await this.telegram.waitFor(
+      () => this.telegram.said(chat).find((message) => pattern.test(message.text))?.text,
+      timeoutMs,
+    );
+  }
+
+  /** Waits for an enabled button with this label and presses it as `user`. @returns the query's id. */
+  async presses(chat: number, user: number, label: string): Promise<string> {
+    const data = await this.telegram.waitFor(() => this.button(chat, label), 15_000);
+    return this.telegram.people.presses(chat, user, data);
+  }
+
+  /** The token of the last enabled button with this label. */
+  button(chat: number, label: string): string | undefined {
+    return this.telegram
+      .said(chat)
+      .flatMap((message) => message.buttons)
+      .findLast((button) => button.text === label && !button.isDisabled)?.data;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const running of this.#running.reverse()) running.child.kill('SIGTERM');
+    await Promise.all(this.#running.map(async (running) => await running.exited));
+    await this.telegram[Symbol.asyncDispose]();
+    await this.model[Symbol.asyncDispose]();
+    await this.database[Symbol.asyncDispose]();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,67 @@
+import { pino } from 'pino';
+import { describe, expect, test } from 'vitest';
+import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
+import { planContainer, workspaceVolume } from '#workers/sandbox/container-spec.ts';
+import { openEngine } from '#workers/sandbox/docker-engine.ts';
+import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
+import { resolveSandboxLimits, sandboxLimits } from '#workers/sandbox/sandbox-limits.ts';
+import { seccompProfile } from '#workers/sandbox/seccomp-profile.ts';
+
+const site = { image: 'i', imageId: 'sha256:1', instance: 'test', hostDirectory: '/x', createdAt: new Date(0) };
+const spec = { sessionId: 's', agent: 'a', limits: sandboxLimitsSchema.parse({}) };
+
+describe('a container plan', () => {
+  test('has the same digest for the same wishes and another for each that differs', () => {
+    const { digest } = planContainer(spec, site);
+    expect(planContainer(spec, { ...site, createdAt: new Date() }).digest).toBe(digest);
+    const others = [
+      planContainer({ ...spec, limits: { ...spec.limits, pids: 99 } }, site),
+      planContainer(spec, { ...site, imageId: 'sha256:2' }),
+      planContainer(spec, { ...site, hostDirectory: '/y' }),
+      planContainer({ ...spec, sessionId: 't' }, site),
+    ];
+    expect(new Set([digest, ...others.map((plan) => plan.digest)]).size).toBe(5);
+  });
+
+  test('names another container for each installation and session', () => {
+    const names = [site, { ...site, instance: 'other' }].flatMap((place) =>
+      ['s', 't'].map((sessionId) => planContainer({ ...spec, sessionId }, place).name),
+    );
+    expect(new Set(names).size).toBe(4);
+  });
+
+  test('keeps odd session ids out of volume names', () => {
+    expect(workspaceVolume('0199-ab')).toBe('switchyard-ws-0199-ab');
+    expect(workspaceVolume('../../etc')).toMatch(/^switchyard-ws-[0-9a-f]{32}$/);
+    expect(workspaceVolume('a/b:rw')).toMatch(/^switchyard-ws-[0-9a-f]{32}$/);
+  });
+});
+
+test('the system call list has no way around itself in it', () => {
+  const allowed = new Set(
+    seccompProfile.syscalls
+      .filter((rule) => rule.action === 'SCMP_ACT_ALLOW' && rule.args.length === 0)
+      .flatMap((rule) => rule.names),
+  );
+  const forbidden =
+    'ptrace process_vm_readv process_vm_writev io_uring_setup io_uring_enter memfd_secret bpf perf_event_open userfaultfd ' +
+    'mount umount2 fsopen open_tree move_mount pivot_root chroot setns unshare clone clone3 keyctl add_key request_key ' +
+    'kexec_load init_module finit_module delete_module reboot swapon sethostname iopl ioperm open_by_handle_at kcmp ' +
+    'pidfd_getfd socket personality syslog acct quotactl settimeofday clock_settime modify_ldt';
+  expect(forbidden.split(' ').filter((name) => allowed.has(name))).toEqual([]);
+  expect(allowed.size).toBeGreaterThan(250);
+});
+
+test('limits are clamped into their ranges', () => {
+  expect(resolveSandboxLimits()).toEqual(
+    Object.fromEntries(Object.entries(sandboxLimits).map(([name, limit]) => [name, limit.default])),
+  );
+  expect(resolveSandboxLimits({ pauseAfterMs: -1, dialMs: 1e12 })).toMatchObject({ pauseAfterMs: 100, dialMs: 60_000 });
+});
+
+test('a socket directory that is too long, or an address that is none, is refused before anything starts', () => {
+  const log = pino({ level: 'silent' });
+  const options = { image: 'i', instance: 'x', socketDirectory: `/tmp/${'long/'.repeat(20)}` };
+  expect(() => new DockerSandboxes({ log }, options)).toThrow(expect.objectContaining({ code: 'config.invalid' }));
+  expect(() => openEngine('ftp://x')).toThrow(expect.objectContaining({ code: 'config.invalid' }));
+});
