@@ -41,6 +41,14 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
       }
       return { url, token: readFileSync(path.join(dataDir, 'operator-token'), 'utf8').trim(), dataDir };
     },
+    loadAgents: async () => {
+      const { loadProjectAgents } = await import('./load-project-agents.ts');
+      return await loadProjectAgents(loadConfig());
+    },
+    listSandboxes: async () => {
+      const { listSandboxes } = await import('./list-sandboxes.ts');
+      return await listSandboxes(loadConfig().dockerHost);
+    },
     openDatabase: async () => {
       const config = loadConfig();
       const log = pino({ level: config.logLevel === 'debug' ? 'debug' : 'silent' }, pino.destination(2));

@@ -1,20 +1,18 @@
 import { rmSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import type { ProcessMode } from '#cli/cli-deps.ts';
 import { applyAgents } from '#core/agents/apply-agents.ts';
-import { loadAgents } from '#core/agents/load-agents.ts';
 import { armFailpoint } from '#core/kit/failpoint.ts';
 import type { Log } from '#core/kit/log.ts';
 import { createSetupCode } from '#core/people/create-setup-code.ts';
 import { gatewayParts, openGatewaySecrets } from './compose/gateway-parts.ts';
 import { type Part, runParts } from './compose/run-parts.ts';
 import { openServices, type Services } from './compose/services.ts';
-import { toolNames } from './compose/tools.ts';
 import { openWorker } from './compose/worker-parts.ts';
-import { type Config, installDir } from './config.ts';
+import type { Config } from './config.ts';
 import { openDatabaseSource, openMigrated } from './database-source.ts';
 import { gatewayFile } from './gateway-file.ts';
 import { type Greeting, greetingText } from './greeting.ts';
+import { loadProjectAgents } from './load-project-agents.ts';
 
 /** Runs the parts of one process until the signal aborts, then stops them in reverse order. */
 export async function start(
@@ -27,10 +25,7 @@ export async function start(
   armFailpoint(config.failAt);
   for (const { name, asked, used } of config.limitClamps) log.warn({ name, asked, used }, 'limit out of bounds');
   // Read before anything is opened: a mistake in a file is told at once and leaves nothing behind.
-  const profiles = await loadAgents({
-    folders: [...new Set([path.join(installDir, 'agents'), config.agentsDir])],
-    knownTools: toolNames,
-  });
+  const profiles = await loadProjectAgents(config);
   await using source = await openDatabaseSource(config, log);
   await using database = await openMigrated(source, {
     connectionsMax: config.limits.databaseConnectionsMax,

@@ -1,3 +1,4 @@
+import type { AgentProfile } from '#core/agents/agent-profile.ts';
 import type { Db } from '#core/kit/database.ts';
 import type { LimitClamp, Limits } from '#core/kit/limits.ts';
 import type { Finding } from './finding.ts';
@@ -23,6 +24,15 @@ export interface SettingsView {
   readonly limitClamps: readonly LimitClamp[];
 }
 
+/** A container of a session. */
+export interface SandboxLine {
+  readonly id: string;
+  readonly sessionId: string;
+  readonly agent: string;
+  readonly state: string;
+  readonly createdAt: string;
+}
+
 /** Which of the product's parts a process runs. */
 export type ProcessMode = 'all' | 'gateway' | 'worker';
 
@@ -45,4 +55,8 @@ export interface CliDeps {
   openDatabase(): Promise<{ readonly db: Db } & AsyncDisposable>;
   /** The gateway that runs here, with the token that proves who asks. @throws AppError when none runs. */
   findGateway(): { readonly url: string; readonly token: string; readonly dataDir: string };
+  /** The bundled and the project's agent files. @throws AppError `agent.invalid` with every problem and its place. */
+  loadAgents(): Promise<readonly AgentProfile[]>;
+  /** @throws AppError `sandbox.unavailable` when no engine answers. */
+  listSandboxes(): Promise<readonly SandboxLine[]>;
 }

@@ -5,6 +5,7 @@ import { AppError } from '#core/kit/errors.ts';
 import { didYouMean } from '#core/kit/nearest-word.ts';
 import type { CliDeps } from './cli-deps.ts';
 import { runScript } from './run-script.ts';
+import { printJson, printTable } from './terminal.ts';
 
 /** Commands that run programs of the checkout: tests, measurements, the sandbox image. */
 export function addDeveloper(program: Command, deps: CliDeps): void {
@@ -45,6 +46,19 @@ export function addDeveloper(program: Command, deps: CliDeps): void {
     .description('build the sandbox image; does nothing when it is up to date')
     .action(async () => {
       await runScript(path.join(deps.installDir, 'sandbox-image/build'), [], deps.installDir);
+    });
+  sandbox
+    .command('list')
+    .description('show the containers there are')
+    .option('--json', 'print one JSON object')
+    .action(async (options: { json?: true }) => {
+      const sandboxes = await deps.listSandboxes();
+      if (options.json === true) return printJson(deps.terminal, { sandboxes });
+      printTable(
+        deps.terminal,
+        ['ID', 'STATE', 'AGENT', 'SINCE', 'SESSION'],
+        sandboxes.map((row) => [row.id, row.state, row.agent, row.createdAt, row.sessionId]),
+      );
     });
 }
 

@@ -1,10 +1,15 @@
 import { Command } from 'commander';
+import { addAgents } from './agents.ts';
+import { addApprovals } from './approvals.ts';
 import { addChat } from './chat-command.ts';
 import type { CliDeps } from './cli-deps.ts';
 import { addConfig } from './config.ts';
+import { addCosts } from './costs.ts';
 import { addDeveloper } from './developer.ts';
 import { addDoctor } from './doctor.ts';
+import { addPeople } from './people.ts';
 import { addProcesses } from './processes.ts';
+import { addSessions } from './sessions.ts';
 
 /** The whole command line. Nothing is read or opened before a command runs. */
 export function buildProgram(deps: CliDeps): Command {
@@ -23,6 +28,11 @@ export function buildProgram(deps: CliDeps): Command {
     });
   addProcesses(program, deps);
   addChat(program, deps);
+  addPeople(program, deps);
+  addAgents(program, deps);
+  addSessions(program, deps);
+  addApprovals(program, deps);
+  addCosts(program, deps);
   addDoctor(program, deps);
   addConfig(program, deps);
   addDeveloper(program, deps);

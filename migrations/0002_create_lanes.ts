@@ -523,7 +523,8 @@ const resumeAndCancel = /* sql */ `
     if not found then return; end if;
     with gone as (
       select t.id, t.seq, t.origin, t.state as was from turn t where t.session_id = session
-        and (t.state = 'waiting' or (with_queued and t.state = 'queued'))
+        -- A queued turn that has begun before was resumed or taken from a dead worker: to people it is the running one.
+        and (t.state = 'waiting' or (t.state = 'queued' and (with_queued or t.started_at is not null)))
     ), updated as (
       update turn t set state = 'cancelled', waiting_for = null, finished_at = clock_timestamp(),
         error_code = 'turn.cancelled'

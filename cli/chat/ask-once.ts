@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import { newId } from '#core/kit/ids.ts';
 import { addressAgent } from './address-agent.ts';
 import { type Card, findAnswer, toCard } from './approval-card.ts';
 import { type ChatOptions, chatExit } from './chat-options.ts';
@@ -9,6 +10,8 @@ import type { ChatEvent, ChatMessage, TurnState } from './stream-event.ts';
 
 /** A command may answer without a turn: this long after its last message nothing more is expected. */
 const quietMs = 700;
+/** Longer than a free lane needs to start a turn. */
+const blockedMs = 2_000;
 
 /**
  * Says one thing and waits for the answer: the text of the last message on standard output, problems on standard error,
@@ -24,6 +27,7 @@ export async function askOnce(client: ConsoleClient, text: string, options: Chat
   const messages = new Map<string, ChatMessage>();
   const answered = new Set<string>();
   let quiet: NodeJS.Timeout | undefined;
+  let stuck: NodeJS.Timeout | undefined;
   let exit: number = chatExit.interrupted;
 
   const print = (event: ChatEvent): void => {
@@ -50,12 +54,25 @@ export async function askOnce(client: ConsoleClient, text: string, options: Chat
     end(chatExit.approvalNeeded);
   };
 
+  /** Behind a turn that waits for people, ours may not start for hours: a script is told instead of held. */
+  const tellBlocker = (): void => {
+    const blocker = tracker.blocker;
+    if (blocker === undefined) return;
+    if (options.isJson !== true) {
+      const id = blocker.approvalId === undefined ? '' : ` ${cleanLine(blocker.approvalId)}`;
+      stderr.write(`An earlier message of this conversation waits for approval${id}; this one is done after it.\n`);
+    }
+    end(chatExit.approvalNeeded);
+  };
+
   const { change } = await client.history(1);
   try {
     for await (const event of client.follow(change, signal)) {
       if (event.type === 'ready' && tracker.key === undefined) {
         // Asked only now: whatever the answer is, it is heard.
-        tracker.key = await client.say(asked, signal);
+        tracker.key = newId();
+        await client.say(tracker.key, asked, signal);
+        stuck = setTimeout(tellBlocker, blockedMs);
       }
       print(event);
       switch (event.type) {
@@ -72,6 +89,10 @@ export async function askOnce(client: ConsoleClient, text: string, options: Chat
           break;
         case 'turn':
           tracker.take(event.turn);
+          if (tracker.blocker !== undefined && tracker.key !== undefined) {
+            clearTimeout(stuck);
+            stuck = setTimeout(tellBlocker, blockedMs);
+          }
           if (tracker.isWaiting) await settle(findCard(messages));
           if (tracker.outcome !== undefined) end(tracker.outcome === 'done' ? chatExit.done : chatExit.failed);
           break;
@@ -93,6 +114,7 @@ export async function askOnce(client: ConsoleClient, text: string, options: Chat
     if (!signal.aborted) throw err;
   } finally {
     clearTimeout(quiet);
+    clearTimeout(stuck);
     stop.abort();
   }
   if (options.isJson === true) stdout.write(`${JSON.stringify({ type: 'end', exitCode: exit })}\n`);
@@ -112,6 +134,8 @@ class TurnTracker {
   isWaiting = false;
   outcome: 'done' | 'failed' | 'cancelled' | undefined;
   #turnId: string | undefined;
+  /** Other turns that wait for approval. */
+  readonly #waiting = new Map<string, TurnState>();
   readonly #isCommand: boolean;
 
   constructor(isCommand: boolean) {
@@ -122,8 +146,17 @@ class TurnTracker {
     return this.#isCommand && this.#turnId === undefined && this.key !== undefined;
   }
 
+  /** The turn that ours stands behind, when that one waits for approval. */
+  get blocker(): TurnState | undefined {
+    return this.#turnId === undefined && !this.#isCommand ? this.#waiting.values().next().value : undefined;
+  }
+
   take(turn: TurnState): void {
-    if (this.key === undefined || !this.#isOurs(turn)) return;
+    if (this.key === undefined || !this.#isOurs(turn)) {
+      if (turn.state === 'waiting' && turn.waitingFor === 'approval') this.#waiting.set(turn.turnId, turn);
+      else this.#waiting.delete(turn.turnId);
+      return;
+    }
     this.#turnId = turn.turnId;
     this.isWaiting = turn.state === 'waiting' && (turn.waitingFor ?? 'approval') !== 'timer';
     if (turn.state === 'waiting') this.approvalId = turn.approvalId;

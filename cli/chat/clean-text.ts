@@ -46,6 +46,29 @@ export function wrapText(text: string, columns: number): string[] {
   return rows;
 }
 
+/**
+ * Breaks one line of prose between words so that no row is wider than `columns`; rows after the first start under the
+ * text of a list item. Styles are kept and take no room. A word that is too long is left to the terminal.
+ */
+export function wrapWords(line: string, columns: number): string {
+  const indent = ' '.repeat(
+    /^\s*(?:(?:[•│]|\d+[.)]) (?:[☐☑] )?)?/.exec(stripVTControlCharacters(line))?.[0].length ?? 0,
+  );
+  let wrapped = '';
+  let width = 0;
+  for (const [index, word] of line.split(' ').entries()) {
+    const wordWidth = textWidth(stripVTControlCharacters(word));
+    if (index > 0 && width + 1 + wordWidth > columns && width > indent.length) {
+      wrapped += `\n${indent}${word}`;
+      width = indent.length + wordWidth;
+    } else {
+      wrapped += index > 0 ? ` ${word}` : word;
+      width += (index > 0 ? 1 : 0) + wordWidth;
+    }
+  }
+  return wrapped;
+}
+
 const segmenter = new Intl.Segmenter();
 const wide =
   /\p{Emoji_Presentation}|\ufe0f|[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]/u;

@@ -16,10 +16,13 @@ export interface ConsoleClientOptions {
 
 /** One conversation of the console, over HTTP. */
 export interface ConsoleClient {
-  /** Says something. A gateway that is away is tried again with the same key for up to 30 s. @returns the key. */
-  say(text: string, signal: AbortSignal): Promise<string>;
-  /** Presses a button; tried again like `say`. @returns the key, which the acknowledgement names. */
-  press(buttonToken: string, messageId: string, signal: AbortSignal): Promise<string>;
+  /**
+   * Says something under a new key, which the message and its turn will carry. A gateway that is away is tried again
+   * with the same key for up to 30 s.
+   */
+  say(key: string, text: string, signal: AbortSignal): Promise<void>;
+  /** Presses a button; tried again like `say`. */
+  press(buttonToken: string, messageId: string, signal: AbortSignal): Promise<void>;
   history(rowsMax: number): Promise<{ readonly messages: readonly ChatMessage[]; readonly change: number }>;
   commands(): Promise<readonly { readonly name: string; readonly description: string }[]>;
   file(messageId: string, index: number): Promise<Buffer>;
@@ -65,18 +68,17 @@ export function consoleClient(options: ConsoleClientOptions): ConsoleClient {
   const get = (path: string, query: Record<string, string | number>, init?: RequestInit): Promise<Response> =>
     call(`${path}?${new URLSearchParams({ ...place, ...mapToText(query) }).toString()}`, init);
 
-  const post = async (path: string, body: Record<string, unknown>, signal: AbortSignal): Promise<string> => {
-    const key = newId();
+  const post = async (path: string, body: Record<string, unknown>, signal: AbortSignal): Promise<void> => {
     const until = Date.now() + retryMs;
     for (let pauseMs = pauseMinMs; ; pauseMs = Math.min(pauseMs * 2, pauseMaxMs)) {
       try {
         await call(path, {
           method: 'POST',
           headers: { 'content-type': 'application/json' },
-          body: JSON.stringify({ ...place, key, user: options.user, ...body }),
+          body: JSON.stringify({ ...place, user: options.user, ...body }),
           signal,
         });
-        return key;
+        return;
       } catch (err) {
         if (!isAppError(err) || !err.canRetry || Date.now() + pauseMs > until) throw err;
       }
@@ -85,8 +87,8 @@ export function consoleClient(options: ConsoleClientOptions): ConsoleClient {
   };
 
   return {
-    say: (text, signal) => post('messages', { text }, signal),
-    press: (token, messageId, signal) => post('actions', { token, messageId }, signal),
+    say: (key, text, signal) => post('messages', { key, text }, signal),
+    press: (token, messageId, signal) => post('actions', { key: newId(), token, messageId }, signal),
     history: async (rowsMax) => historySchema.parse(await (await get('history', { limit: rowsMax })).json()),
     commands: async () => commandsSchema.parse(await (await call('commands')).json()).commands,
     file: async (message, index) => Buffer.from(await (await get('files', { message, index })).arrayBuffer()),

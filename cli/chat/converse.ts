@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { isAppError, toAppError } from '#core/kit/errors.ts';
+import { newId } from '#core/kit/ids.ts';
 import { addressAgent } from './address-agent.ts';
 import { painter } from './ask-once.ts';
 import { type ChatOptions, chatExit } from './chat-options.ts';
@@ -9,6 +10,8 @@ import type { ConsoleClient } from './console-client.ts';
 import { Screen } from './screen.ts';
 import { Transcript } from './transcript.ts';
 
+/** Wider rows are hard to read. */
+const proseColumnsMax = 100;
 const historyRowsMax = 10;
 const historyLinesMax = 500;
 /** Two interrupts within this time leave the chat. */
@@ -40,18 +43,31 @@ export async function converse(client: ConsoleClient, options: ChatOptions): Pro
     onInterrupt: () => onInterrupt(),
     onEnd: () => leave.abort(),
   });
-  const transcript = new Transcript({ screen, paint });
+  const transcript = new Transcript({
+    screen,
+    paint,
+    columns: () => Math.min(options.stdout.columns ?? 80, proseColumnsMax) - 1,
+  });
 
   const tell = (err: unknown): void => {
     if (!signal.aborted) screen.print(paint('red', cleanText(toAppError(err).text)));
+  };
+
+  const say = async (text: string): Promise<void> => {
+    const key = newId();
+    // Before it is sent: its echo may be here sooner than the answer to the request.
+    transcript.expectOwn(key);
+    await client.say(key, text, signal);
   };
 
   /** Puts the keys of the open card into the prompt, or the prompt for writing back. */
   const showPrompt = (): void => {
     const card = transcript.openCard;
     if (card === undefined) isAnswering = false;
-    const keys = [...(card?.labels ?? [])].map(([key, label]) => `${paint('bold', `[${key}]`)} ${cleanText(label)}`);
-    screen.setPrompt(isAnswering ? `${keys.join('  ')}  ${paint('dim', '[Tab] write')} › ` : writePrompt);
+    const keys = [...(card?.keys.keys() ?? [])].join('/');
+    screen.setPrompt(
+      isAnswering ? `${paint('bold', `[${keys}]`)} answers, ${paint('bold', '[Tab]')} to write › ` : writePrompt,
+    );
   };
 
   const press = async (key: string): Promise<void> => {
@@ -92,11 +108,13 @@ export async function converse(client: ConsoleClient, options: ChatOptions): Pro
     else if (screen.hasText) screen.clearLine();
     else if (transcript.isBusy) {
       screen.print(paint('dim', 'Stopping … (Ctrl-C again to leave)'));
-      client.say('/stop', signal).catch(tell);
+      say('/stop').catch(tell);
     } else screen.print(paint('dim', 'Ctrl-C again to leave, or /quit.'));
   };
 
   const onLine = async (text: string): Promise<void> => {
+    // The line is done: what comes now does not come into somebody's writing.
+    typedAt = 0;
     if (text === '') return;
     if (text === '/quit' || text === '/exit') {
       leave.abort();
@@ -106,12 +124,10 @@ export async function converse(client: ConsoleClient, options: ChatOptions): Pro
       screen.print(await saveFile(client, transcript, text));
       return;
     }
-    transcript.expectOwn(await client.say(addressAgent(text, options.agent), signal));
+    await say(addressAgent(text, options.agent));
   };
 
-  screen.print(
-    paint('dim', `Switchyard, room ${options.room}. /help shows what there is, Ctrl-C stops the work, /quit leaves.`),
-  );
+  screen.print(paint('dim', `Room ${options.room}. /help lists commands, Ctrl-C stops work, /quit leaves.`));
   for (const message of past.messages) transcript.take({ type: 'message', message });
   transcript.take({ type: 'ready' });
 
@@ -126,7 +142,11 @@ export async function converse(client: ConsoleClient, options: ChatOptions): Pro
       if (card?.messageId !== before) {
         isAnswering = card !== undefined && !screen.hasText && Date.now() - typedAt > typingMs;
         if (card !== undefined) options.stdout.write('\u0007');
-        if (card !== undefined && !isAnswering) screen.print(paint('dim', 'Empty the line and press Tab to answer.'));
+        if (card !== undefined && !isAnswering) {
+          screen.print(
+            paint('dim', screen.hasText ? 'Finish your line, then press Tab to answer.' : 'Press Tab to answer.'),
+          );
+        }
         showPrompt();
       }
     }

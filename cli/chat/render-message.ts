@@ -1,5 +1,5 @@
 import type { styleText } from 'node:util';
-import { cleanLine, cleanText, textWidth } from './clean-text.ts';
+import { cleanLine, cleanText, textWidth, wrapWords } from './clean-text.ts';
 import type { ChatPart } from './stream-event.ts';
 
 /** Colours a text, or leaves it as it is where colours are not wanted. */
@@ -7,6 +7,8 @@ export type Paint = (format: Parameters<typeof styleText>[0], text: string) => s
 
 interface RenderOptions {
   readonly paint: Paint;
+  /** Prose is broken between words at this width; undefined leaves lines as they are. */
+  readonly columns?: number | undefined;
   /** The key that answers a button, by its token, where keys are offered. */
   readonly keys?: ReadonlyMap<string, string>;
   /** What stands behind a file, such as the command that saves it. */
@@ -32,7 +34,7 @@ function renderPart(part: ChatPart, options: RenderOptions): string {
   const { paint } = options;
   switch (part.type) {
     case 'markdown':
-      return renderMarkdown(part.markdown, paint);
+      return renderMarkdown(part.markdown, paint, options.columns);
     case 'code':
       return renderCode(cleanText(part.text).split('\n'), paint);
     case 'fields': {
@@ -47,7 +49,7 @@ function renderPart(part: ChatPart, options: RenderOptions): string {
     }
     case 'notice': {
       const [colour, mark] = noticeMarks[part.level];
-      return `${paint(colour, mark)} ${renderMarkdown(part.markdown, paint).replaceAll('\n', '\n  ')}`;
+      return `${paint(colour, mark)} ${renderMarkdown(part.markdown, paint, options.columns && options.columns - 2).replaceAll('\n', '\n  ')}`;
     }
     case 'buttons':
       return part.rows
@@ -72,7 +74,7 @@ function renderPart(part: ChatPart, options: RenderOptions): string {
 }
 
 /** Markdown for a terminal, line by line: enough to read it well, nothing that hostile text could make slow. */
-export function renderMarkdown(markdown: string, paint: Paint): string {
+export function renderMarkdown(markdown: string, paint: Paint, columns?: number): string {
   const rows: string[] = [];
   let fence: string | undefined;
   let code: string[] = [];
@@ -84,8 +86,10 @@ export function renderMarkdown(markdown: string, paint: Paint): string {
         fence = undefined;
         code = [];
       } else code.push(line);
-    } else if (mark === undefined) rows.push(renderLine(line, paint));
-    else fence = mark;
+    } else if (mark === undefined) {
+      const row = renderLine(line, paint);
+      rows.push(columns === undefined ? row : wrapWords(row, columns));
+    } else fence = mark;
   }
   if (fence !== undefined) rows.push(renderCode(code, paint));
   return rows.join('\n').replace(/^\n+/, '').replace(/\s+$/, '');

@@ -68,8 +68,9 @@ export class Screen implements Disposable {
   }
 
   setPrompt(prompt: string): void {
+    const { rows } = this.#line.getCursorPos();
     this.#line.setPrompt(prompt);
-    this.#paint('');
+    this.#paint('', this.#liveRows, rows);
   }
 
   /** Empties the line that is being written. */
@@ -138,10 +139,16 @@ export class Screen implements Disposable {
     this.#keys.write(text);
   }
 
-  /** Erases live region and line, writes `text`, and draws both again below it. */
-  #paint(text: string, liveRows: readonly string[] = this.#liveRows): void {
+  /**
+   * Erases live region and line, writes `text`, and draws both again below it. `rows` is how far below the start of the
+   * line the cursor stands now.
+   */
+  #paint(
+    text: string,
+    liveRows: readonly string[] = this.#liveRows,
+    rows: number = this.#line.getCursorPos().rows,
+  ): void {
     if (this.#isClosed) return;
-    const { rows } = this.#line.getCursorPos();
     const up = rows + this.#liveRows.length;
     this.#liveRows = liveRows;
     const live = liveRows.map((row) => `${row}\n`).join('');

@@ -22,6 +22,7 @@ interface SharedFile {
 export class Transcript {
   readonly #screen: TranscriptScreen;
   readonly #paint: Paint;
+  readonly #columns: () => number;
   readonly #printed = new Map<string, string>();
   readonly #edited = new Map<string, ChatMessage>();
   readonly #own = new Set<string>();
@@ -35,9 +36,15 @@ export class Transcript {
   #isTyping = false;
   #isDisconnected = false;
 
-  constructor(deps: { readonly screen: TranscriptScreen; readonly paint: Paint }) {
+  constructor(deps: {
+    readonly screen: TranscriptScreen;
+    readonly paint: Paint;
+    /** The width prose is broken at; asked each time, because windows change. */
+    readonly columns: () => number;
+  }) {
     this.#screen = deps.screen;
     this.#paint = deps.paint;
+    this.#columns = deps.columns;
   }
 
   /** The oldest card nobody answered. */
@@ -170,6 +177,7 @@ export class Transcript {
     const keys = new Map([...(card?.keys ?? [])].map(([key, token]) => [token, key]));
     return renderParts(message.parts, {
       paint,
+      columns: this.#columns(),
       keys,
       fileHint: (index) => {
         const part = message.parts[index];

@@ -69,7 +69,7 @@ export async function expireHolds(db: Db, rowsMax: number): Promise<number> {
   return rows[0]?.count ?? 0;
 }
 
-/** Ledger rows of calls without a hold; a key that is there already is left alone. */
+/** Ledger rows of calls without a hold; one that is there already is left alone, so a batch may be tried again. */
 export async function insertCosts(
   db: Db,
   items: readonly { readonly id: string; readonly key: string; readonly cost: Cost }[],

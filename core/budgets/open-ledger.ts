@@ -16,7 +16,7 @@ import {
 
 export interface HoldRequest {
   readonly agentName: string;
-  /** Names the one call this pays for (turn and attempt); asking again with it reserves nothing twice. */
+  /** Names the call for whoever reads the ledger (turn, round, attempt). Every call reserves anew, whatever its key. */
   readonly key: string;
   /** The worst case of the call. */
   readonly amountMicros: Micros;
@@ -29,7 +29,7 @@ export interface Ledger {
   /**
    * Reserves the worst case before a model call.
    * @returns undefined when the agent has no limit.
-   * @throws AppError `budget.exhausted` naming the tightest budget; `invariant.broken` when the key was used up before.
+   * @throws AppError `budget.exhausted` naming the tightest budget.
    */
   reserveHold(request: HoldRequest): Promise<Hold | undefined>;
   /**
@@ -41,8 +41,15 @@ export interface Ledger {
   releaseHold(hold: Hold): Promise<void>;
   /** Keeps a hold alive while its call streams. @returns false when it is not open any more. */
   extendHold(hold: Hold, validMs: number): Promise<boolean>;
-  /** Records a call that needed no hold. A key that is there already is left alone. */
+  /** Records a call that needed no hold; the key names it as that of a hold does. */
   recordCost(key: string, cost: Cost): Promise<void>;
+}
+
+type HoldItem = Parameters<typeof reserveHolds>[2][number];
+
+interface CostItem {
+  readonly id: string;
+  readonly cost: Cost;
 }
 
 /** Most items of one database call. Larger batches only hold the budget's row lock longer. */
@@ -55,28 +62,16 @@ const batchMax = 100;
 export function openLedger(deps: { readonly db: Db }): Ledger {
   const { db } = deps;
   // One lane per scope: a batch locks the budgets of one scope and no others.
-  const reservers = new Map<BudgetScope, (request: HoldRequest) => Promise<ReserveRow>>();
-  const reserverOf = (scope: BudgetScope): ((request: HoldRequest) => Promise<ReserveRow>) => {
+  const reservers = new Map<BudgetScope, (item: HoldItem) => Promise<ReserveRow>>();
+  const reserverOf = (scope: BudgetScope): ((item: HoldItem) => Promise<ReserveRow>) => {
     const found = reservers.get(scope);
     if (found !== undefined) return found;
-    const made = coalesce<HoldRequest, ReserveRow>(
-      async (requests) =>
-        await reserveHolds(
-          db,
-          scope,
-          requests.map(({ key, amountMicros, validMs }) => ({ id: newId(), key, amountMicros, validMs })),
-        ),
-      { batchMax },
-    );
+    const made = coalesce<HoldItem, ReserveRow>(async (items) => await reserveHolds(db, scope, items), { batchMax });
     reservers.set(scope, made);
     return made;
   };
-  const settle = coalesce<{ readonly holdId: string; readonly cost: Cost }, SettleRow>(
-    async (items) =>
-      await settleHolds(
-        db,
-        items.map((item) => ({ ...item, id: newId() })),
-      ),
+  const settle = coalesce<CostItem & { readonly holdId: string }, SettleRow>(
+    async (items) => await settleHolds(db, items),
     { batchMax },
   );
   const release = coalesce<string, undefined>(
@@ -86,12 +81,9 @@ export function openLedger(deps: { readonly db: Db }): Ledger {
     },
     { batchMax },
   );
-  const record = coalesce<{ readonly key: string; readonly cost: Cost }, undefined>(
+  const record = coalesce<CostItem & { readonly key: string }, undefined>(
     async (items) => {
-      await insertCosts(
-        db,
-        items.map((item) => ({ ...item, id: newId() })),
-      );
+      await insertCosts(db, items);
       return items.map(() => undefined);
     },
     { batchMax },
@@ -100,16 +92,23 @@ export function openLedger(deps: { readonly db: Db }): Ledger {
   return {
     reserveHold: async (request) => {
       const scope = agentScope(request.agentName);
-      return toHold(await reserverOf(scope)(request), scope, request);
+      const id = newId();
+      // The id makes the key of this call its own: a batch that is tried again finds it, another call never does.
+      const { amountMicros, validMs } = request;
+      const row = await reserverOf(scope)({ id, key: `${request.key}#${id}`, amountMicros, validMs });
+      return toHold(row, scope, request);
     },
     settleHold: async (hold, cost) => {
-      const row = await settle({ holdId: hold.id, cost });
+      const row = await settle({ holdId: hold.id, id: newId(), cost });
       invariant(row.state !== 'unknown', 'a hold that is settled was reserved before');
       return { state: row.state, isWarningDue: row.is_warning_due };
     },
     releaseHold: async (hold) => await release(hold.id),
     extendHold: async (hold, validMs) => (await extendHolds(db, [hold.id], validMs)).length > 0,
-    recordCost: async (key, cost) => await record({ key, cost }),
+    recordCost: async (key, cost) => {
+      const id = newId();
+      await record({ id, key: `${key}#${id}`, cost });
+    },
   };
 }
 
@@ -121,7 +120,7 @@ function toHold(row: ReserveRow, scope: BudgetScope, request: HoldRequest): Hold
       invariant(row.hold_id !== null, 'a granted hold has an id');
       return { id: row.hold_id, amountMicros: request.amountMicros };
     case 'used':
-      invariant(false, `the hold key ${request.key} names one call`);
+      invariant(false, `the key of ${request.key} is made for one call`);
       break;
     case 'refused':
       invariant(

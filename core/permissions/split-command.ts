@@ -5,6 +5,8 @@ export interface CommandParts {
    * commands of subshells and substitutions are parts of their own.
    */
   readonly parts: readonly string[];
+  /** The same simple commands without redirections and without the assignments before them. */
+  readonly commands: readonly string[];
   /** False when the line uses something this reader does not follow; then `parts` is not all that would run. */
   readonly isSafe: boolean;
   /** True when what runs is only known while it runs: `$tool x`, `eval "$line"`, `… | sh`. */
@@ -24,15 +26,21 @@ const unfollowed = new Set(['for', 'case', 'select', 'function', 'coproc', 'esac
  * substitution, brace expansion of a command word, loops over words, functions and unbalanced quotes make it unsafe.
  */
 export function splitCommand(line: string): CommandParts {
-  const reader: Reader = { line, at: 0, parts: [], isSafe: true, isOpaque: false, depth: 0 };
+  const reader: Reader = { line, at: 0, parts: [], commands: [], isSafe: true, isOpaque: false, depth: 0 };
   readList(reader, undefined);
-  return { parts: reader.parts, isSafe: reader.isSafe && !reader.isOpaque, isOpaque: reader.isOpaque };
+  return {
+    parts: reader.parts,
+    commands: reader.commands,
+    isSafe: reader.isSafe && !reader.isOpaque,
+    isOpaque: reader.isOpaque,
+  };
 }
 
 interface Reader {
   readonly line: string;
   at: number;
   readonly parts: string[];
+  readonly commands: string[];
   isSafe: boolean;
   isOpaque: boolean;
   depth: number;
@@ -72,8 +80,12 @@ function readList(reader: Reader, end: ')' | '`' | undefined): void {
     const first = words[0];
     if (first !== undefined) {
       if (unfollowed.has(first)) reader.isSafe = false;
-      if (isOpaque(words)) reader.isOpaque = true;
-      if (!(words.length === 1 && closers.has(first))) reader.parts.push(words.join(' '));
+      const command = words.slice(assignmentsOf(words));
+      if (isOpaque(command)) reader.isOpaque = true;
+      if (!(words.length === 1 && closers.has(first))) {
+        reader.parts.push(words.join(' '));
+        if (command.length > 0) reader.commands.push(command.join(' '));
+      }
     }
     words = [];
   };
@@ -190,9 +202,15 @@ function readDoubleQuotes(reader: Reader): string {
   return text;
 }
 
+/** How many assignments stand before the command. */
+function assignmentsOf(words: readonly string[]): number {
+  const at = words.findIndex((word) => !/^[A-Za-z_][A-Za-z0-9_]*\+?=/.test(word));
+  return at === -1 ? words.length : at;
+}
+
 /** Whether the shell must first compute which command these words are. */
 function isOpaque(words: readonly string[]): boolean {
-  const [first = '', ...rest] = words.filter((word) => !/^[A-Za-z_][A-Za-z0-9_]*=/.test(word));
+  const [first = '', ...rest] = words;
   if (/[$`*?{]/.test(first) || (first.includes('[') && first !== '[')) return true;
   if (!shells.has(baseName(first))) return false;
   const inner = rest.filter((word) => !word.startsWith('-'));
@@ -250,8 +268,8 @@ export function spellings(line: string, command: CommandParts): readonly string[
     const next = waiting[read];
     if (next === undefined || next.line.length > lengthMax || read > nestedMax) return undefined;
     texts.push(collapse(next.line), ...next.command.parts);
-    for (const part of next.command.parts) {
-      for (const inner of readPart(part, texts)) waiting.push({ line: inner, command: splitCommand(inner) });
+    for (const command of next.command.commands) {
+      for (const inner of readCommand(command, texts)) waiting.push({ line: inner, command: splitCommand(inner) });
     }
     if (!next.command.isSafe) pushTails(next.line, texts);
   }
@@ -259,10 +277,10 @@ export function spellings(line: string, command: CommandParts): readonly string[
 }
 
 /** Adds the readings of one simple command; returns the lines it hands to a shell. */
-function readPart(part: string, texts: string[]): string[] {
+function readCommand(command: string, texts: string[]): string[] {
   const nested: string[] = [];
   let isBehindWrapper = false;
-  for (const [word, tail] of wordsWithTails(plain(part))) {
+  for (const [word, tail] of wordsWithTails(plain(command))) {
     pushCommand(word, tail, texts);
     const name = baseName(word);
     if (shells.has(name) && nested.length <= nestedMax) {

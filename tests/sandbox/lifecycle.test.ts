@@ -193,7 +193,7 @@ describe('losses', () => {
     const sessionId = stage.newSession();
     const sandbox = await stage.open(stage.worker(), sessionId);
     await stage.engine.getContainer((await idOf(sessionId)) ?? '').remove({ force: true });
-    await vi.waitFor(async () => expect((await run(sandbox, 'echo again')).output).toBe('again\n'));
+    await vi.waitFor(async () => expect((await run(sandbox, 'echo again')).output).toBe('again\n'), 10_000);
   });
 
   test('an agent that kills its toolbox loses that call only', async () => {

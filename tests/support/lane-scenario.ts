@@ -92,9 +92,9 @@ class Scenario {
     else if (dice < 0.63) await this.#boundary(hands);
     else if (dice < 0.82) await this.#finish(hands);
     else if (dice < 0.88) await this.#resume();
-    else if (dice < 0.91) await this.#cancel();
-    else if (dice < 0.93) await this.#crash(hands);
-    else if (dice < 0.95) this.#ring(await reapRows(this.#database.db, this.#dead));
+    else if (dice < 0.92) await this.#cancel();
+    else if (dice < 0.94) await this.#crash(hands);
+    else if (dice < 0.955) this.#ring(await reapRows(this.#database.db, this.#dead));
     else if (dice < 0.98) await this.#zombie(hands);
     else await this.#rearm();
   }

@@ -71,29 +71,30 @@ export class Guard implements Disposable {
   [Symbol.dispose](): void {
     clearTimeout(this.#total);
     this.#options.signal.removeEventListener('abort', this.#onAbort);
-    // A complete answer's last bytes may still be on their way; `drain` bounds the wait for them.
-    
     clearTimeout(this.#wait);
     // Frees the socket of a stream nobody reads any more.
     if (!this.#isRead) this.#controller.abort();
   }
 
-  /** Wraps the body of an accepted answer; @throws ModelError for an answer that cannot be an event stream. */
+  /** Watches the body of an answer, errors included; @throws ModelError for a 200 that cannot be an event stream. */
   async accept(response: Response): Promise<Response> {
     clearTimeout(this.#wait);
     this.requestId = response.headers.get('x-request-id') ?? response.headers.get('request-id') ?? undefined;
-    if (!response.ok) return response;
+    const watched =
+      response.body === null
+        ? response
+        : new Response(this.#watch(response.body), {
+            status: response.status,
+            statusText: response.statusText,
+            headers: response.headers,
+          });
+    if (!response.ok) return watched;
     const type = response.headers.get('content-type') ?? '';
     if (/^(text\/html|text\/plain|application\/json)/i.test(type)) {
-      throw this.#fail(await wrongAnswer(response, type));
+      throw this.#fail(await wrongAnswer(watched, type));
     }
     this.#isAccepted = true;
-    if (response.body === null) return response;
-    return new Response(this.#watch(response.body), {
-      status: response.status,
-      statusText: response.statusText,
-      headers: response.headers,
-    });
+    return watched;
   }
 
   #watch(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {

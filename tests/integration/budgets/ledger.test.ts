@@ -103,16 +103,21 @@ test('a refusal names the tightest budget, what is used of it, when it starts an
   await mustReserve(agentName, 30_000n);
 });
 
-test('asking twice with one key reserves once; a key that was used up is refused', async () => {
+test('a reservation repeated after a lost answer finds its hold; another call of the same name gets its own', async () => {
   const agentName = await agentWith({ daily: 1000n });
-  const [first, second] = await Promise.all([
-    mustReserve(agentName, 600n, { key: 'call-1' }),
-    mustReserve(agentName, 600n, { key: 'call-1' }),
-  ]);
-  expect(second.id).toBe(first.id);
-  expect((await budgets(agentName))[0]?.held_micros).toBe(600n);
-  await ledger.settleHold(first, cost(agentName, 1n));
-  await expect(mustReserve(agentName, 600n, { key: 'call-1' })).rejects.toThrow('names one call');
+  const item = { id: newId(), key: newId(), amountMicros: 300, validMs: 60_000 };
+  const repeat = async () =>
+    await database.query<{ state: string; hold_id: string }>('select state, hold_id from reserve_holds($1, $2)', [
+      agentScope(agentName),
+      JSON.stringify([item]),
+    ]);
+  expect(await repeat()).toEqual([{ state: 'granted', hold_id: item.id }]);
+  expect(await repeat()).toEqual([{ state: 'granted', hold_id: item.id }]);
+  const first = await mustReserve(agentName, 100n, { key: 'turn:1' });
+  await ledger.releaseHold(first);
+  const second = await mustReserve(agentName, 100n, { key: 'turn:1' });
+  expect(second.id).not.toBe(first.id);
+  expect((await budgets(agentName))[0]?.held_micros).toBe(400n);
 });
 
 test('settling twice books once, also when both settle at the same time', async () => {
@@ -228,13 +233,12 @@ test('a warning whose transaction failed is given again', async () => {
   expect(taken).toHaveLength(1);
 });
 
-test('a cost without a hold is recorded once per key, and an estimate is marked as one', async () => {
+test('a cost without a hold is recorded, and an estimate is marked as one', async () => {
   const agentName = await agentWith({});
-  const key = newId();
   await Promise.all([
-    ledger.recordCost(key, cost(agentName, 5n)),
-    ledger.recordCost(key, cost(agentName, 5n)),
-    ledger.recordCost(newId(), cost(agentName, 7n, 'estimated')),
+    ledger.recordCost('turn:1', cost(agentName, 5n)),
+    ledger.recordCost('turn:1', cost(agentName, 6n)),
+    ledger.recordCost('turn:2', cost(agentName, 7n, 'estimated')),
   ]);
   expect(
     await database.query('select kind, cost_micros from ledger where agent_name = $1 order by cost_micros', [
@@ -242,6 +246,7 @@ test('a cost without a hold is recorded once per key, and an estimate is marked 
     ]),
   ).toEqual([
     { kind: 'charge', cost_micros: 5n },
+    { kind: 'charge', cost_micros: 6n },
     { kind: 'estimate', cost_micros: 7n },
   ]);
 });

@@ -122,23 +122,41 @@ describe('a dialogue in the terminal', () => {
   });
 
   it('a single key answers an approval', async () => {
-    const terminal = await open();
+    const terminal = await open({ columns: 30 });
     await turn('started');
+    await shows(terminal, 'working …');
     const ref = await say([{ type: 'markdown', markdown: 'May I run `ls`?' }, buttons()]);
     await turn('waiting');
-    await shows(terminal, /\[a\] Approve {2}\[d\] Deny {2}\[s\] Allow for this session {2}\[Tab\] write ›$/);
+    await expect.poll(() => terminal.text().replaceAll('\n', '')).toMatch(/\[a\/d\/s\] answers, \[Tab\] to write ›$/);
+    expect(count(terminal, 'working')).toBe(1);
     terminal.type('x');
     terminal.type('a');
     await expect.poll(() => heard).toMatchObject([{ type: 'action', token: 'token.a' }]);
     await stage.channel.edit(conversation, ref, body('Approved by ada.'), newId());
     await shows(terminal, 'Approved by ada.');
     await shows(terminal, /ada ›$/);
+    await turn('done');
+    await expect.poll(() => count(terminal, 'working')).toBe(0);
+    expect(count(terminal, 'answers')).toBe(0);
+  });
+
+  it('the card of what was just asked for can be answered at once', async () => {
+    const terminal = await open();
+    stage.onEvent = async (event) => {
+      heard.push(event);
+      if (event.type === 'message') await say([{ type: 'markdown', markdown: 'May I?' }, buttons()]);
+    };
+    terminal.type('do it\r');
+    await shows(terminal, /write ›$/);
+    expect(count(terminal, 'do it')).toBe(1);
+    terminal.type('a');
+    await expect.poll(() => heard.at(-1)).toMatchObject({ type: 'action', token: 'token.a' });
   });
 
   it('a refused answer is told and the card can be answered again', async () => {
     const terminal = await open();
     await say([{ type: 'markdown', markdown: 'May I?' }, buttons()]);
-    await shows(terminal, 'write ›');
+    await shows(terminal, 'to write ›');
     terminal.type('d');
     await expect.poll(() => heard.length).toBe(1);
     const action = heard[0];
@@ -153,7 +171,7 @@ describe('a dialogue in the terminal', () => {
     terminal.type('a');
     await shows(terminal, /› a$/);
     await say([{ type: 'markdown', markdown: 'May I?' }, buttons()]);
-    await shows(terminal, 'press Tab to answer');
+    await shows(terminal, 'then press Tab to answer');
     terminal.type('dd this file\r');
     await expect.poll(heardTexts).toEqual(['add this file']);
     terminal.type('\t');

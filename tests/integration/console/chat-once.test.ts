@@ -197,6 +197,24 @@ describe('asking once', () => {
     expect(err).toContain('Trying again');
   });
 
+  it('a message behind an approval that nobody answers ends with 3 instead of waiting', async () => {
+    stage.state.turns = [
+      {
+        kind: 'turn',
+        sessionId: 's1',
+        turnId: 't0',
+        state: 'waiting',
+        waitingFor: 'approval',
+        approvalId: 'ap-old',
+        messageId: 'earlier',
+      },
+    ];
+    const { exit, err } = await ask({ message: 'next thing', answer: 'approve' });
+    expect(exit).toBe(3);
+    expect(err).toContain('ap-old');
+    expect(stage.received.some(({ raw }) => Object(raw).kind === 'action' && Object(raw).room === room)).toBe(false);
+  });
+
   it('a room named after any user name is accepted', async () => {
     room = `DOMAIN_ada_lovelace_${newId()}`;
     stage.onEvent = async () => {

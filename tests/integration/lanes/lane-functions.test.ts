@@ -282,6 +282,17 @@ describe('a cancel', () => {
     expect(await laneState(session)).toBe('idle');
     expect(await claimRows(database.db, [session], worker)).toEqual([{ state: 'none' }]);
   });
+
+  it('ends a turn whose worker has died, and leaves what has not begun', async () => {
+    const session = await newSession();
+    await accept(newTurn(session), newTurn(session));
+    const turn = await claim(session);
+    await reapRows(database.db, [worker]);
+    const result = await cancelTurns(database.db, session, { withQueued: false });
+    expect(result.ended.map((ended) => ended.id)).toEqual([turn.id]);
+    expect(await states(session)).toEqual(['cancelled', 'queued']);
+    expect(await claim(session)).toMatchObject({ seq: 2, isCancelled: false });
+  });
 });
 
 describe('events', () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { openTestDatabase } from '#tests/support/database.ts';
 import { mutateFunction, runLaneScenario } from '#tests/support/lane-scenario.ts';
 
-const steps = 600;
+const steps = 500;
 
 describe('the lane state machine', () => {
   it.each([1, 2, 3, 4, 5, 6])('keeps its invariants under races, crashes and lost wakes, seed %i', async (seed) => {
@@ -46,7 +46,7 @@ describe('the invariants notice when', () => {
     await using database = await openTestDatabase();
     for (const [name, from, to] of changes) await mutateFunction(database, name, [from, to]);
     let broken: string[] = [];
-    for (let seed = 1; broken.length === 0 && seed <= 6; seed++) broken = await runLaneScenario(database, seed, steps);
+    for (let seed = 1; broken.length === 0 && seed <= 20; seed++) broken = await runLaneScenario(database, seed, steps);
     expect(broken).not.toEqual([]);
   });
 });

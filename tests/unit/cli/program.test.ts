@@ -31,6 +31,9 @@ async function run(argv: string[], deps: Partial<CliDeps> = {}, showStack = fals
     diagnose: refuse,
     readSettings: refuse,
     openDatabase: refuse,
+    findGateway: refuse,
+    loadAgents: refuse,
+    listSandboxes: refuse,
     ...deps,
   };
   const code = await runProgram(all, argv, { showStack });

@@ -44,6 +44,20 @@ describe('text from outside', () => {
   });
 });
 
+describe('wrapping prose', () => {
+  it('breaks between words, under the text of a list item, whatever is painted', () => {
+    const paint: Paint = (_format, text) => `\u001b[1m${text}\u001b[22m`;
+    const text = renderMarkdown('- one **two** three four\n\nlast', paint, 12);
+    expect(text).toBe('• one \u001b[1mtwo\u001b[22m\n  three four\n\nlast');
+  });
+
+  it('leaves code and words that are too long alone', () => {
+    const code = `\`\`\`\n${'a b '.repeat(20)}x\n\`\`\``;
+    expect(renderMarkdown(code, plain, 20)).toBe(`  ${'a b '.repeat(20)}x`);
+    expect(renderMarkdown(`${'x'.repeat(30)} y`, plain, 20)).toBe(`${'x'.repeat(30)}\ny`);
+  });
+});
+
 describe('Markdown in the terminal', () => {
   it('shows headings, emphasis, code, lists and links', () => {
     const markdown =

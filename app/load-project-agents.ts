@@ -1,0 +1,11 @@
+import path from 'node:path';
+import type { AgentProfile } from '#core/agents/agent-profile.ts';
+import { loadAgents } from '#core/agents/load-agents.ts';
+import { toolNames } from './compose/tools.ts';
+import { type Config, installDir } from './config.ts';
+
+/** The bundled agents and the project's own, which take the place of bundled ones of the same name. */
+export async function loadProjectAgents(config: Pick<Config, 'agentsDir'>): Promise<readonly AgentProfile[]> {
+  const folders = [...new Set([path.join(installDir, 'agents'), config.agentsDir])];
+  return await loadAgents({ folders, knownTools: toolNames });
+}
