@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
 import {
   findPendingEvents,
@@ -17,7 +18,9 @@ const attemptsMax = 5;
 /** An event still pending after this long was left behind by a crash or failed; the sweep takes it up. */
 const pendingMs = 3000;
 const sweepMs = 1000;
-const sweepRowsMax = 200;
+const rowsMax = 200;
+const retryBaseMs = 200;
+const retryMaxMs = 2000;
 
 export interface ReceiveDeps {
   readonly db: Db;
@@ -32,6 +35,7 @@ export class EventReceiver {
   /** The last routing of each thread; the next one of that thread waits for it. */
   readonly #tails = new Map<string, Promise<void>>();
   readonly #taken = new Set<string>();
+  readonly #stopping = new AbortController();
 
   constructor(deps: ReceiveDeps, channel: Channel) {
     this.#deps = deps;
@@ -46,34 +50,42 @@ export class EventReceiver {
     for (const row of rows) this.#take(row);
   };
 
-  /** Takes up what a crash left behind, until the signal aborts. */
-  async sweep(signal: AbortSignal): Promise<void> {
+  /**
+   * Takes up everything an earlier process stored and did not route. Called before a channel is connected: what comes
+   * in next would otherwise overtake the older events of its thread.
+   */
+  async recover(signal: AbortSignal): Promise<void> {
+    let afterId: string | undefined;
     while (!signal.aborted) {
-      await this.#sweepOnce().catch((err: unknown) => this.#deps.log.warn({ err }, 'inbox could not be swept'));
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, sweepMs);
-        signal.addEventListener(
-          'abort',
-          () => {
-            clearTimeout(timer);
-            resolve();
-          },
-          { once: true },
-        );
-      });
+      try {
+        const page = await this.#pending({ olderThanMs: 0, ...(afterId === undefined ? {} : { afterId }) });
+        for (const row of page) this.#take(row);
+        if (page.length < rowsMax) return;
+        afterId = page.at(-1)?.id;
+      } catch (err) {
+        this.#deps.log.warn({ err }, 'inbox could not be read');
+        await pause(sweepMs, signal);
+      }
     }
-    await this.drain();
   }
 
-  /** Waits for every routing that has begun. */
-  async drain(): Promise<void> {
+  /** Takes up what other processes left behind, until the signal aborts. */
+  async sweep(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        for (const row of await this.#pending({ olderThanMs: pendingMs })) this.#take(row);
+      } catch (err) {
+        this.#deps.log.warn({ err }, 'inbox could not be swept');
+      }
+      await pause(sweepMs, signal);
+    }
+    // What is stored and not begun is the next process's to route, in the same order.
+    this.#stopping.abort();
     await Promise.allSettled(this.#tails.values());
   }
 
-  async #sweepOnce(): Promise<void> {
-    const { db } = this.#deps;
-    const limits = { olderThanMs: pendingMs, attemptsMax, rowsMax: sweepRowsMax };
-    for (const row of await findPendingEvents(db, this.#channel, limits)) this.#take(row);
+  async #pending(which: { readonly olderThanMs: number; readonly afterId?: string }): Promise<InboxRow[]> {
+    return await findPendingEvents(this.#deps.db, this.#channel, { attemptsMax, rowsMax, ...which });
   }
 
   #take(row: InboxRow): void {
@@ -99,19 +111,40 @@ export class EventReceiver {
     }
   }
 
+  /** Tries in place until the event is routed or given up: those behind it in its thread must not overtake it. */
   async #route(row: InboxRow, events: readonly InboundEvent[]): Promise<void> {
     const { db, log, route } = this.#deps;
-    try {
-      const event = events[0];
-      if (event === undefined) await markEvent(db, row.id, 'ignored');
-      else await route(row.id, event);
-      failpoint('inbox.routed');
-    } catch (err) {
-      log.warn({ err, inboxId: row.id, attempts: row.attempts + 1 }, 'event could not be routed');
-      const text = err instanceof Error ? err.message : String(err);
-      await markAttemptFailed(db, row.id, text, attemptsMax).catch((failure: unknown) =>
-        log.warn({ err: failure, inboxId: row.id }, 'failed routing could not be recorded'),
-      );
+    const { signal } = this.#stopping;
+    for (let retryMs = retryBaseMs; !signal.aborted; retryMs = Math.min(retryMs * 2, retryMaxMs)) {
+      try {
+        const event = events[0];
+        if (event === undefined) await markEvent(db, row.id, 'ignored');
+        else await route(row.id, event);
+        failpoint('inbox.routed');
+        return;
+      } catch (err) {
+        log.warn({ err, inboxId: row.id }, 'event could not be routed');
+        if (!(await this.#countFailure(row, err))) return;
+        await pause(retryMs, signal);
+      }
     }
   }
+
+  /** @returns whether to try again. While the database is away nothing is counted. */
+  async #countFailure(row: InboxRow, err: unknown): Promise<boolean> {
+    const { db, log } = this.#deps;
+    try {
+      const text = err instanceof Error ? err.message : String(err);
+      const hasTries = await markAttemptFailed(db, row.id, text, attemptsMax);
+      if (!hasTries) log.error({ err, inboxId: row.id }, 'event was set aside');
+      return hasTries;
+    } catch (failure) {
+      log.warn({ err: failure, inboxId: row.id }, 'failed routing could not be recorded');
+      return true;
+    }
+  }
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => undefined);
 }

@@ -1,5 +1,5 @@
 /**
- * Exits 0 when node_modules holds what package-lock.json names. npm leaves its own list of what it installed in
+ * Exits 0 when node_modules holds what package-lock.json names; with --production, without the packages for development. npm leaves its own list of what it installed in
  * node_modules; packages for other platforms are in the lockfile only, so a missing optional one is no difference.
  */
 import { readFileSync } from 'node:fs';
@@ -7,6 +7,7 @@ import path from 'node:path';
 import process from 'node:process';
 
 const root = process.argv[2] ?? '.';
+const isProduction = process.argv.includes('--production');
 const read = (file) => JSON.parse(readFileSync(path.join(root, file), 'utf8')).packages;
 
 function isInstalled() {
@@ -14,7 +15,7 @@ function isInstalled() {
     const wanted = read('package-lock.json');
     const found = read('node_modules/.package-lock.json');
     return Object.entries(wanted).every(([place, entry]) => {
-      if (place === '') return true;
+      if (place === '' || (isProduction && (entry.dev === true || entry.devOptional === true))) return true;
       const installed = found[place];
       if (installed === undefined) return entry.optional === true || entry.peer === true;
       return installed.version === entry.version && installed.integrity === entry.integrity;

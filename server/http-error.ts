@@ -23,7 +23,7 @@ const statusByBlame: Record<Blame, number> = {
 };
 
 /** The body of every failed request. */
-export interface ErrorBody {
+interface ErrorBody {
   readonly error: { readonly code: string; readonly message: string; readonly mend?: string };
 }
 

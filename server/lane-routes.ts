@@ -3,7 +3,7 @@ import { AppError } from '#core/kit/errors.ts';
 import { type Html, html, page } from './html.ts';
 
 /** One turn of a lane, as its page shows it. */
-export interface LaneTurn {
+interface LaneTurn {
   readonly seq: number;
   readonly id: string;
   readonly state: string;
@@ -18,7 +18,7 @@ export interface LaneTurn {
 }
 
 /** One event of the session's log. `text` is shown as it is, escaped. */
-export interface LaneEvent {
+interface LaneEvent {
   readonly seq: number;
   readonly kind: string;
   readonly text: string;

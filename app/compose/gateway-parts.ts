@@ -53,6 +53,7 @@ export function gatewayParts(
       if (receiver === undefined) return [];
       const name = `${channel.channel} ${channel.account}`;
       const connect = async (signal: AbortSignal): Promise<void> => {
+        await receiver.recover(signal);
         await channel.registerCommands(commandList).catch((err: unknown) => {
           log.warn({ err, channel: channel.channel }, 'commands could not be registered');
         });

@@ -8,7 +8,7 @@ import { type ConsoleRaw, consoleConversation, consoleRawSchema } from './consol
 import { findMessage, readChanges, readHistory } from './console-store.ts';
 
 /** Where in the console something is said. */
-export interface ConsolePlace {
+interface ConsolePlace {
   readonly room: string;
   readonly thread?: string | undefined;
 }

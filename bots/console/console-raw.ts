@@ -47,7 +47,7 @@ export function consoleConversation(place: {
 }
 
 /** The identity of a terminal user. It got here with the operator token, which routing takes for the owner. */
-export function operatorId(user: string): string {
+function operatorId(user: string): string {
   return `operator:${user}`;
 }
 

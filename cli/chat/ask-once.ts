@@ -31,7 +31,8 @@ export async function askOnce(client: ConsoleClient, text: string, options: Chat
   let exit: number = chatExit.interrupted;
 
   const print = (event: ChatEvent): void => {
-    if (options.isJson === true) stdout.write(`${JSON.stringify(event)}\n`);
+    // What was before our question is not part of the answer.
+    if (options.isJson === true && tracker.key !== undefined) stdout.write(`${JSON.stringify(event)}\n`);
   };
   const end = (code: number): void => {
     exit = code;

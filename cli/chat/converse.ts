@@ -5,7 +5,7 @@ import { newId } from '#core/kit/ids.ts';
 import { addressAgent } from './address-agent.ts';
 import { painter } from './ask-once.ts';
 import { type ChatOptions, chatExit } from './chat-options.ts';
-import { cleanText } from './clean-text.ts';
+import { cleanLine, cleanText } from './clean-text.ts';
 import type { ConsoleClient } from './console-client.ts';
 import { Screen } from './screen.ts';
 import { Transcript } from './transcript.ts';
@@ -70,13 +70,27 @@ export async function converse(client: ConsoleClient, options: ChatOptions): Pro
     );
   };
 
+  /** Asks for an answer at once when nobody is writing, else by a hint. */
+  const offerCard = (): void => {
+    const isOpen = transcript.openCard !== undefined;
+    isAnswering = isOpen && !screen.hasText && Date.now() - typedAt > typingMs;
+    if (isOpen) options.stdout.write('\u0007');
+    if (isOpen && !isAnswering) {
+      screen.print(paint('dim', `${screen.hasText ? 'Finish your line, then press' : 'Press'} Tab to answer.`));
+    }
+    showPrompt();
+  };
+
   const press = async (key: string): Promise<void> => {
     const card = transcript.openCard;
     const token = card?.keys.get(key);
     if (card === undefined || token === undefined) return;
     transcript.closeCard(card.messageId);
+    // A key that is pressed twice must not answer the next request unread.
+    isAnswering = false;
     showPrompt();
-    screen.print(paint('dim', `→ ${cleanText(card.labels.get(key) ?? key)}`));
+    screen.print(paint('dim', `→ ${cleanLine(card.labels.get(key) ?? key)}`));
+    if (transcript.openCard !== undefined) screen.print(paint('dim', 'Another request is open: press Tab to answer.'));
     await client.press(token, card.messageId, signal);
   };
 
@@ -137,18 +151,7 @@ export async function converse(client: ConsoleClient, options: ChatOptions): Pro
       const before = transcript.openCard?.messageId;
       transcript.take(event);
       // The prompt says that somebody listens.
-      if (event.type === 'ready') showPrompt();
-      const card = transcript.openCard;
-      if (card?.messageId !== before) {
-        isAnswering = card !== undefined && !screen.hasText && Date.now() - typedAt > typingMs;
-        if (card !== undefined) options.stdout.write('\u0007');
-        if (card !== undefined && !isAnswering) {
-          screen.print(
-            paint('dim', screen.hasText ? 'Finish your line, then press Tab to answer.' : 'Press Tab to answer.'),
-          );
-        }
-        showPrompt();
-      }
+      if (transcript.openCard?.messageId !== before || event.type === 'ready') offerCard();
     }
   } catch (err) {
     if (!signal.aborted) throw isAppError(err) ? err : toAppError(err);

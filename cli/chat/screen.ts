@@ -31,6 +31,7 @@ export class Screen implements Disposable {
   readonly #keys = new PassThrough();
   #liveRows: readonly string[] = [];
   #isClosed = false;
+  #isLineClosed = false;
   #pasting: string | undefined;
 
   constructor(options: ScreenOptions) {
@@ -48,11 +49,13 @@ export class Screen implements Disposable {
     });
     this.#line.on('line', (line) => options.onLine(line.replaceAll(newlineMark, '\n')));
     this.#line.on('SIGINT', () => options.onInterrupt());
+    this.#line.on('SIGTSTP', this.#suspend);
+    // Ctrl-D closes the line under us; from then on it must not be drawn.
     this.#line.on('close', () => {
+      this.#isLineClosed = true;
       if (!this.#isClosed) options.onEnd();
     });
-    options.stdin.setRawMode?.(true);
-    options.stdout.write('\u001b[?2004h');
+    this.#takeTerminal(true);
     options.stdin.on('data', this.#onData);
     options.stdin.on('end', this.#onEnd);
   }
@@ -101,9 +104,25 @@ export class Screen implements Disposable {
     this.#options.stdin.off('end', this.#onEnd);
     this.#options.stdin.pause();
     this.#line.close();
-    this.#options.stdout.write('\r\u001b[J\u001b[?2004l');
-    this.#options.stdin.setRawMode?.(false);
+    this.#options.stdout.write('\r\u001b[J');
+    this.#takeTerminal(false);
   }
+
+  /** Single keys, and pastes that are marked as such, while we have the terminal. */
+  #takeTerminal(isOurs: boolean): void {
+    this.#options.stdin.setRawMode?.(isOurs);
+    this.#options.stdout.write(isOurs ? '\u001b[?2004h' : '\u001b[?2004l');
+  }
+
+  readonly #suspend = (): void => {
+    this.#takeTerminal(false);
+    process.once('SIGCONT', () => {
+      if (this.#isClosed) return;
+      this.#takeTerminal(true);
+      this.#paint('');
+    });
+    process.kill(process.pid, 'SIGTSTP');
+  };
 
   readonly #onEnd = (): void => this.#options.onEnd();
 
@@ -155,6 +174,6 @@ export class Screen implements Disposable {
     // readline goes up by the rows it has drawn before it draws again: give it rows to go up.
     const back = '\n'.repeat(rows);
     this.#options.stdout.write(`\r${up > 0 ? `\u001b[${up}A` : ''}\u001b[J${text}${live}${back}`);
-    this.#line.prompt(true);
+    if (!this.#isLineClosed) this.#line.prompt(true);
   }
 }

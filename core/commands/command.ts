@@ -48,8 +48,9 @@ export function createRunCommand(
     }
     const later: (() => Promise<void>)[] = [];
     await deps.db.transaction().execute(async (tx) => {
+      // Ended first: a second routing of the same event waits for this commit and then does nothing.
+      if (!(await endEvent(tx, known.inboxId, 'routed'))) return;
       const reply = await command(tx, known, args.trim(), (work) => later.push(work));
-      await endEvent(tx, known.inboxId, 'routed');
       if (reply === undefined) return;
       await putMessages(tx, [
         {

@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import { z } from 'zod';
 import type { Db, Tx } from '../kit/database.ts';
 import { newId } from '../kit/ids.ts';
-import { toStorableJson } from '../kit/json.ts';
+import { toStorableJson, toWellFormed } from '../kit/json.ts';
 
 /** A stored platform event that waits to be routed. */
 export interface InboxRow {
@@ -44,11 +44,19 @@ export async function insertRawEvents(
     .map((item) => ({ id: item.id, ...source, dedupKey: item.key, raw: item.raw, attempts: 0 }));
 }
 
-/** Events nobody routed: left by a crash between the commit and the routing, or failed before. Oldest first. */
+/**
+ * Events nobody routed: left by a crash between the commit and the routing, or failed before. Oldest first; `afterId`
+ * goes on behind a page.
+ */
 export async function findPendingEvents(
   db: Db,
   source: { readonly channel: string; readonly account: string },
-  options: { readonly olderThanMs: number; readonly attemptsMax: number; readonly rowsMax: number },
+  options: {
+    readonly olderThanMs: number;
+    readonly attemptsMax: number;
+    readonly rowsMax: number;
+    readonly afterId?: string;
+  },
 ): Promise<InboxRow[]> {
   const { rows } = await sql<{
     id: string;
@@ -62,6 +70,7 @@ export async function findPendingEvents(
     where state = 'pending' and channel = ${source.channel} and account = ${source.account}
       and received_at < clock_timestamp() - make_interval(secs => ${options.olderThanMs / 1000})
       and attempts < ${options.attemptsMax}
+      and (${options.afterId ?? null}::uuid is null or id > ${options.afterId ?? null}::uuid)
     order by id limit ${options.rowsMax}
   `.execute(db);
   return rows.map((row) => ({
@@ -74,18 +83,26 @@ export async function findPendingEvents(
   }));
 }
 
-/** Ends an event's way, once: `routed` when it had an effect, `ignored` when it was not for us. */
-export async function markEvent(db: Db | Tx, id: string, state: 'routed' | 'ignored'): Promise<void> {
-  await sql`
+/**
+ * Ends an event's way, once: `routed` when it had an effect, `ignored` when it was not for us.
+ * @returns false when it had ended before; in a transaction that acts on the event, nothing may follow then.
+ */
+export async function markEvent(db: Db | Tx, id: string, state: 'routed' | 'ignored'): Promise<boolean> {
+  const result = await sql`
     update inbox set state = ${state}, routed_at = clock_timestamp() where id = ${id} and state = 'pending'
   `.execute(db);
+  return result.numAffectedRows === 1n;
 }
 
-/** Counts a failed try; the last one allowed makes the event `failed`, for an operator to look at. */
-export async function markAttemptFailed(db: Db, id: string, error: string, attemptsMax: number): Promise<void> {
-  await sql`
-    update inbox set attempts = attempts + 1, error = ${error.slice(0, 500)},
+/**
+ * Counts a failed try; the last one allowed makes the event `failed`, for an operator to look at.
+ * @returns false when there is nothing more to try: given up, or ended by someone else.
+ */
+export async function markAttemptFailed(db: Db, id: string, error: string, attemptsMax: number): Promise<boolean> {
+  const { rows } = await sql<{ state: string }>`
+    update inbox set attempts = attempts + 1, error = ${toWellFormed(error).slice(0, 500)},
       state = case when attempts + 1 >= ${attemptsMax} then 'failed' else state end
-    where id = ${id} and state = 'pending'
+    where id = ${id} and state = 'pending' returning state
   `.execute(db);
+  return rows[0]?.state === 'pending';
 }

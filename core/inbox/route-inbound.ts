@@ -39,9 +39,13 @@ export interface RouteDeps {
 export async function routeInbound(deps: RouteDeps, inboxId: string, event: InboundEvent): Promise<void> {
   const { conversation, actor } = event;
   if (actor.isBot || actor.isAnonymous || event.type === 'edit' || event.type === 'membership') {
-    return await markEvent(deps.db, inboxId, 'ignored');
+    await markEvent(deps.db, inboxId, 'ignored');
+    return;
   }
-  if (event.type === 'message' && event.addressed === 'none') return await markEvent(deps.db, inboxId, 'ignored');
+  if (event.type === 'message' && event.addressed === 'none') {
+    await markEvent(deps.db, inboxId, 'ignored');
+    return;
+  }
 
   const key = {
     channel: conversation.channel,
@@ -79,13 +83,16 @@ async function routeKnown(deps: RouteDeps, known: KnownEvent): Promise<void> {
           mend: `Send at most ${messageCharsMax}, or attach it as a file.`,
         });
       }
-      if (event.text.trim() === '' && event.files.length === 0)
-        return await markEvent(deps.db, known.inboxId, 'ignored');
+      if (event.text.trim() === '' && event.files.length === 0) {
+        await markEvent(deps.db, known.inboxId, 'ignored');
+        return;
+      }
       return await deps.acceptMessage(known, { text: event.text, kind: 'message', files: event.files });
     case 'command':
       if (!isRunnable(event.name) && event.conversation.kind !== 'dm') {
         // In a group an unknown command is another bot's business.
-        return await markEvent(deps.db, known.inboxId, 'ignored');
+        await markEvent(deps.db, known.inboxId, 'ignored');
+        return;
       }
       return await deps.runCommand(known, event.name, event.args);
     case 'action':
@@ -94,7 +101,7 @@ async function routeKnown(deps: RouteDeps, known: KnownEvent): Promise<void> {
       return await deps.runCommand(known, 'stop', '');
     case 'edit':
     case 'membership':
-      return await markEvent(deps.db, known.inboxId, 'ignored');
+      await markEvent(deps.db, known.inboxId, 'ignored');
   }
 }
 
@@ -104,8 +111,8 @@ async function meetStranger(deps: RouteDeps, inboxId: string, event: InboundEven
   if (event.type === 'action') await deps.acknowledge(event, 'Only people I am paired with can decide this.', true);
   const code = pairingCodeIn(event);
   await deps.db.transaction().execute(async (tx) => {
-    await markEvent(tx, inboxId, conversation.kind === 'dm' ? 'routed' : 'ignored');
-    if (conversation.kind !== 'dm') return;
+    const isFirst = await markEvent(tx, inboxId, conversation.kind === 'dm' ? 'routed' : 'ignored');
+    if (!isFirst || conversation.kind !== 'dm') return;
     const person = code === undefined ? undefined : await pairIdentity(tx, identity, code);
     const message = (markdown: string): NewMessage => ({
       key: `inbox:${inboxId}:reply`,
@@ -141,7 +148,7 @@ function pairingCodeIn(event: InboundEvent): string | undefined {
 /** Answers an event with one message of the platform itself and ends it. */
 async function reply(deps: RouteDeps, known: KnownEvent, markdown: string, level: 'info' | 'warn'): Promise<void> {
   await deps.db.transaction().execute(async (tx) => {
-    await markEvent(tx, known.inboxId, 'routed');
+    if (!(await markEvent(tx, known.inboxId, 'routed'))) return;
     await putMessages(tx, [
       {
         key: `inbox:${known.inboxId}:reply`,

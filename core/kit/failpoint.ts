@@ -14,10 +14,16 @@ export type FailpointName =
 
 // Module state, because a failpoint ends this very process: there is nothing to hand to a second instance.
 let armed: string | undefined;
+let hitsLeft = 1;
 
-/** Arms one failpoint for the rest of this process; the composition root calls it from its settings. */
-export function armFailpoint(name: string | undefined): void {
+/**
+ * Arms one failpoint for the rest of this process; the composition root calls it from its settings. `name:3` lets two
+ * hits pass, so that a crash comes in the middle of the work.
+ */
+export function armFailpoint(setting: string | undefined): void {
+  const [name, hits] = setting?.split(':') ?? [];
   armed = name;
+  hitsLeft = Math.max(1, Number(hits ?? 1) || 1);
 }
 
 /**
@@ -25,5 +31,7 @@ export function armFailpoint(name: string | undefined): void {
  * that a crash test hits exactly this step; otherwise it costs one comparison.
  */
 export function failpoint(name: FailpointName): void {
-  if (armed === name) process.kill(process.pid, 'SIGKILL');
+  if (armed !== name) return;
+  hitsLeft -= 1;
+  if (hitsLeft === 0) process.kill(process.pid, 'SIGKILL');
 }

@@ -154,7 +154,7 @@ export interface StrandedDelivery {
  * @returns those that became `unknown`.
  */
 export async function reclaimDeliveries(
-  db: Db,
+  db: Db | Tx,
   options: { readonly channel: string; readonly account: string; readonly isRepeatSafe: boolean },
 ): Promise<StrandedDelivery[]> {
   const { rows } = await sql<{

@@ -14,6 +14,8 @@ export interface CommandParts {
 }
 
 const depthMax = 16;
+/** Longest line that is taken apart at all. */
+const followedMax = 65_536;
 /** Words that only introduce a command; what follows them is one. */
 const keywords = new Set(['if', 'then', 'elif', 'else', 'while', 'until', 'do', 'time', '!', '{']);
 const closers = new Set(['fi', 'done', '}']);
@@ -26,6 +28,7 @@ const unfollowed = new Set(['for', 'case', 'select', 'function', 'coproc', 'esac
  * substitution, brace expansion of a command word, loops over words, functions and unbalanced quotes make it unsafe.
  */
 export function splitCommand(line: string): CommandParts {
+  if (line.length > followedMax) return { parts: [], commands: [], isSafe: false, isOpaque: false };
   const reader: Reader = { line, at: 0, parts: [], commands: [], isSafe: true, isOpaque: false, depth: 0 };
   readList(reader, undefined);
   return {
@@ -106,6 +109,7 @@ function readList(reader: Reader, end: ')' | '`' | undefined): void {
     if (char === '\\') {
       // A line continuation is nothing; any other escaped character stands for itself.
       if (next !== '\n') add(char + next);
+      else checkContinuation(reader);
       if (next === '') reader.isSafe = false;
       reader.at += 2;
     } else if (char === "'") {
@@ -171,6 +175,12 @@ function readList(reader: Reader, end: ')' | '`' | undefined): void {
   reader.depth -= 1;
 }
 
+/** Bash joins lines before it reads them, so that `$` and `(` on two lines are one `$(`; behind a blank nothing joins. */
+function checkContinuation(reader: Reader): void {
+  const before = reader.line[reader.at - 1];
+  if (before !== ' ' && before !== '\t') reader.isSafe = false;
+}
+
 /** Steps over the operator; the word after it is the file. Here-documents and process substitution are not followed. */
 function readRedirect(reader: Reader): void {
   const operator = /^(?:>>|>\||>&|<<<|<<-?|<>|<&|[<>])/.exec(reader.line.slice(reader.at, reader.at + 3))?.[0] ?? '>';
@@ -189,6 +199,7 @@ function readDoubleQuotes(reader: Reader): string {
       return `${text}"`;
     }
     if (char === '\\') {
+      if (reader.line[reader.at + 1] === '\n') checkContinuation(reader);
       text += reader.line.slice(reader.at, reader.at + 2);
       reader.at += 2;
     } else if (char === '$' || char === '`') {

@@ -32,7 +32,7 @@ const call = (words: string) => `python3 probe.py ${words}`;
 const connectTo = (host: string, type = 'STREAM') =>
   `python3 -c 'import socket as s,errno; k=s.socket(s.AF_INET,s.SOCK_${type}); k.settimeout(3); print(errno.errorcode.get(k.connect_ex(("${host}",80))))'`;
 
-/** Number of the check in docs/architecture/sandbox.md, claim, command, what it must print. */
+/** Number of the check, claim, command, what it must print. */
 const checks: readonly (readonly [number: string, claim: string, command: string, expected: string | RegExp])[] = [
   [
     '1',

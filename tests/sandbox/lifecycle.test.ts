@@ -73,6 +73,13 @@ describe('a session', () => {
   });
 });
 
+test('a data directory too deep for socket paths works all the same, across workers', async () => {
+  await using deep = openSandboxStage('long/'.repeat(30));
+  const sessionId = deep.newSession();
+  await run(await deep.open(deep.worker(), sessionId), 'touch /tmp/mark');
+  expect((await run(await deep.open(deep.worker(), sessionId), 'ls /tmp/mark')).exitCode).toBe(0);
+});
+
 describe('idle containers', () => {
   test('are paused, and the next call wakes them with everything in place', async () => {
     const sessionId = stage.newSession();
@@ -212,7 +219,8 @@ describe('losses', () => {
     });
     const result = await working;
     expect(result.ended).toBe('cancelled');
-    expect(result.durationMs).toBeLessThan(1200);
+    // Far from the 1000 s it would take; how far depends on the engine, which has to kill the container.
+    expect(result.durationMs).toBeLessThan(5000);
     expect((await run(sandbox, 'echo again')).output).toBe('again\n');
   });
 
@@ -220,7 +228,7 @@ describe('losses', () => {
     const sandbox = await stage.open(stage.worker(), stage.newSession());
     const result = await run(sandbox, 'pkill -STOP -x toolbox; sleep 1000', { timeoutMs: 300 });
     expect(result.ended).toBe('timeout');
-    expect(result.durationMs).toBeLessThan(1500);
+    expect(result.durationMs).toBeLessThan(5000);
   });
 });
 

@@ -84,6 +84,12 @@ async function startEngine(configured: string): Promise<{ dockerHost: string; st
   const stop = async () => {
     engine.kill('SIGTERM');
     await exited;
+    // The engine leaves its default network namespace mounted, deepest last in the list.
+    const left = readFileSync('/proc/mounts', 'utf8')
+      .split('\n')
+      .map((line) => line.split(' ')[1] ?? '')
+      .filter((place) => place.startsWith(`${folder}/`));
+    for (const place of left.reverse()) spawnSync('umount', ['-l', place]);
     rmSync(folder, { recursive: true, force: true });
   };
   const dockerHost = `unix://${socket}`;

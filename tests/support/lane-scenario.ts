@@ -225,6 +225,9 @@ class Scenario {
       [turn.sessionId, turn.fence, this.#dead],
     );
     if (owned.length > 0) return;
+    // Often the very turn runs again already when the zombie writes.
+    const [claim] = await claimRows(this.#database.db, [turn.sessionId], hands.worker);
+    if (claim?.state === 'turn') this.#hold(hands, claim.turn);
     if (this.#random() < 0.5) {
       await boundaryRows(this.#database.db, [{ lease: turn, events: [{ kind: 'zombie', payload: {} }] }]);
       return;

@@ -25,11 +25,12 @@ export interface SandboxStage extends AsyncDisposable {
   readonly socketDirectory: string;
 }
 
-export function openSandboxStage(): SandboxStage {
+export function openSandboxStage(below = ''): SandboxStage {
   const dockerHost = inject('dockerHost');
   const engine = openEngine(dockerHost);
   const instance = `test-${newToken(6)}`;
-  const socketDirectory = mkdtempSync(path.join(tmpdir(), 'sys-'));
+  const folder = mkdtempSync(path.join(tmpdir(), 'sys-'));
+  const socketDirectory = path.join(folder, below);
   const workers: DockerSandboxes[] = [];
   const sessions: string[] = [];
   const list = async (sessionId?: string) => {
@@ -73,7 +74,7 @@ export function openSandboxStage(): SandboxStage {
           .remove()
           .catch(() => undefined);
       }
-      rmSync(socketDirectory, { recursive: true, force: true });
+      rmSync(folder, { recursive: true, force: true });
     },
   };
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '#core/kit/clock.ts';
 import { coalesce } from '#core/kit/coalesce.ts';
 import type { Db } from '#core/kit/database.ts';
@@ -23,6 +24,8 @@ const pollMs = 1000;
 const attemptsMax = 12;
 const retryBaseMs = 500;
 const retryMaxMs = 60_000;
+/** First pause before an outcome is recorded again; it doubles up to `pollMs`. */
+const recordRetryMs = 50;
 
 export interface DeliveryLoopDeps {
   readonly db: Db;
@@ -40,6 +43,7 @@ export class DeliveryLoop {
   readonly #inFlight = new Set<Promise<void>>();
   #wake: (() => void) | undefined;
   #isNudged = false;
+  #isStopping = false;
 
   constructor(deps: DeliveryLoopDeps) {
     this.#deps = deps;
@@ -60,7 +64,10 @@ export class DeliveryLoop {
 
   /** Delivers until the signal aborts, then waits for what is in flight. */
   async run(signal: AbortSignal): Promise<void> {
-    const stop = () => this.#wake?.();
+    const stop = () => {
+      this.#isStopping = true;
+      this.#wake?.();
+    };
     signal.addEventListener('abort', stop);
     try {
       while (!signal.aborted) {
@@ -119,14 +126,32 @@ export class DeliveryLoop {
   async #deliver(delivery: Delivery): Promise<void> {
     const outcome = await this.#attempt(delivery);
     failpoint('delivery.sent');
-    await this.#record({ id: delivery.id, revision: delivery.revision, outcome });
+    await this.#recordSurely(delivery, outcome);
     if (outcome.state === 'sent') return;
-    const { db, log } = this.#deps;
-    log.warn(
+    this.#deps.log.warn(
       { outboxId: delivery.id, threadKey: delivery.threadKey, attempts: delivery.attempts, outcome },
       'message was not delivered',
     );
-    if (outcome.state === 'unknown' && !isUnknownNotice(delivery.key)) await putMessages(db, [unknownNotice(delivery)]);
+  }
+
+  /**
+   * Records the outcome however long the database is away: a row that stays `sending` under a living owner would hold
+   * its thread for ever. When the worker stops meanwhile, the row is reclaimed by another.
+   */
+  async #recordSurely(delivery: Delivery, outcome: DeliveryOutcome): Promise<void> {
+    const { db, log } = this.#deps;
+    for (let waitMs = recordRetryMs; ; waitMs = Math.min(waitMs * 2, pollMs)) {
+      try {
+        // Before the outcome, which ends the delivery: after a crash between the two it is found again, and so is this.
+        if (outcome.state === 'unknown') await putMessages(db, unknownNotices(delivery));
+        await this.#record({ id: delivery.id, revision: delivery.revision, outcome });
+        return;
+      } catch (err) {
+        log.warn({ err, outboxId: delivery.id }, 'outcome of a delivery could not be recorded');
+        if (this.#isStopping) return;
+        await delay(waitMs);
+      }
+    }
   }
 
   async #attempt(delivery: Delivery): Promise<DeliveryOutcome> {
@@ -189,28 +214,28 @@ function intervalsOf(sender: ChannelSender): Record<Conversation['kind'], number
 
 const unknownSuffix = ':unknown';
 
-/** Whether a message is itself the notice that another may be missing; nobody is told about those. */
-export function isUnknownNotice(key: string): boolean {
-  return key.endsWith(unknownSuffix);
-}
-
-/** Says that a message may be missing instead of repeating it blindly: the person decides. */
-export function unknownNotice(delivery: {
-  readonly key: string;
-  readonly conversation: Conversation;
-}): Parameters<typeof putMessages>[1][number] {
-  return {
-    key: `${delivery.key}${unknownSuffix}`,
-    conversation: delivery.conversation,
-    importance: 'notice',
-    body: {
-      parts: [
-        {
-          type: 'notice',
-          level: 'warn',
-          markdown: 'A message to you may have been lost on its way. Send /resend to get it again.',
-        },
-      ],
+/**
+ * Says that a message may be missing instead of repeating it blindly: the person decides. Nobody is told about such a
+ * notice itself, nor about a live message whose next revision says it all again.
+ */
+export function unknownNotices(
+  delivery: Pick<Delivery, 'key' | 'conversation' | 'importance'>,
+): Parameters<typeof putMessages>[1][number][] {
+  if (delivery.importance === 'progress' || delivery.key.endsWith(unknownSuffix)) return [];
+  return [
+    {
+      key: `${delivery.key}${unknownSuffix}`,
+      conversation: delivery.conversation,
+      importance: 'notice',
+      body: {
+        parts: [
+          {
+            type: 'notice',
+            level: 'warn',
+            markdown: 'A message to you may have been lost on its way. Send /resend to get it again.',
+          },
+        ],
+      },
     },
-  };
+  ];
 }

@@ -42,7 +42,7 @@ export function workspaceVolume(sessionId: string): string {
 
 /**
  * The options of a session's container: no network, no privilege, a read-only root, bounded memory, processes and
- * files. Values were tested one by one (docs/architecture/sandbox.md).
+ * files. Each value was tried on its own and all of them together; `tests/sandbox/confinement.test.ts` holds them.
  */
 export function planContainer(
   spec: SandboxSpec,

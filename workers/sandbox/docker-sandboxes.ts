@@ -1,7 +1,9 @@
-import { mkdirSync } from 'node:fs';
+import { lstatSync, mkdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type Docker from 'dockerode';
 import { AppError } from '#core/kit/errors.ts';
+import { sha256 } from '#core/kit/ids.ts';
 import type { Log } from '#core/kit/log.ts';
 import { checkEngine } from './check-engine.ts';
 import { type ContainerPlan, planContainer, sessionKey, workspaceVolume } from './container-spec.ts';
@@ -29,7 +31,10 @@ export interface DockerSandboxesOptions {
    * and leave those of others alone.
    */
   readonly instance: string;
-  /** Directory of the sockets, shared by the workers of this host; short, because socket paths are. */
+  /**
+   * Directory of the sockets, shared by the workers of this host. Where it is too long for socket paths, one below the
+   * system's temporary directory stands in for it, the same for all workers with the same wish.
+   */
   readonly socketDirectory: string;
   readonly limits?: Partial<SandboxLimitValues>;
 }
@@ -53,15 +58,9 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
   /** Dials nothing yet. @throws AppError `config.invalid`. */
   constructor(deps: { readonly log: Log }, options: DockerSandboxesOptions) {
     this.#log = deps.log;
-    this.#options = { ...options, socketDirectory: path.resolve(options.socketDirectory) };
+    this.#options = { ...options, socketDirectory: shortDirectory(path.resolve(options.socketDirectory)) };
     this.#limits = resolveSandboxLimits(options.limits);
     this.#engine = openEngine(options.dockerHost);
-    const longest = path.join(this.#directoryOf(''), socketName).length;
-    if (longest > socketPathMax) {
-      throw new AppError('config.invalid', `Sandbox sockets would have paths of ${longest} characters.`, {
-        mend: `Choose a socket directory that is ${longest - socketPathMax} characters shorter.`,
-      });
-    }
     this.#sweep = new OrphanSweep(
       { engine: this.#engine, log: this.#log },
       { instance: options.instance, limits: this.#limits, directoryOf: (sessionId) => this.#directoryOf(sessionId) },
@@ -169,8 +168,8 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
   /** Starts the event stream and the sweep with the first sandbox: a worker that needs none dials no engine. */
   #watch(): void {
     if (this.#isWatching) return;
+    makePrivate(this.#options.socketDirectory);
     this.#isWatching = true;
-    mkdirSync(this.#options.socketDirectory, { recursive: true, mode: 0o700 });
     const { signal } = this.#stop;
     const onEvent = (containerId: string, action: string) => {
       for (const hands of this.#sessions.values()) if (hands.containerId === containerId) hands.onEvent(action);
@@ -179,5 +178,21 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
       watchEngineEvents({ engine: this.#engine, log: this.#log }, this.#options.instance, onEvent, signal),
       this.#sweep.loop(() => new Set(this.#sessions.keys()), signal),
     );
+  }
+}
+
+function shortDirectory(wanted: string): string {
+  const longest = path.join(wanted, sessionKey('', ''), socketName).length;
+  return longest <= socketPathMax ? wanted : path.join(tmpdir(), `switchyard-${sha256(wanted).slice(0, 16)}`);
+}
+
+/** Makes the directory for this user alone. In a temporary directory anybody could have been there first. */
+function makePrivate(directory: string): void {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const found = lstatSync(directory);
+  if (!found.isDirectory() || (process.getuid !== undefined && found.uid !== process.getuid())) {
+    throw new AppError('sandbox.unavailable', `The socket directory ${directory} belongs to somebody else.`, {
+      mend: 'Remove it, or set another data directory.',
+    });
   }
 }

@@ -23,7 +23,7 @@ export const sandboxLimits = {
   sweepEveryMs: { default: 60_000, low: 100, high: 3_600_000 },
 } as const satisfies Record<string, Limit>;
 
-export type SandboxLimitName = keyof typeof sandboxLimits;
+type SandboxLimitName = keyof typeof sandboxLimits;
 
 /** Every limit with its value in use. */
 export type SandboxLimitValues = Readonly<Record<SandboxLimitName, number>>;

@@ -27,6 +27,7 @@ export class SessionContainer {
   readonly #deps: SessionContainerDeps;
   #live: LiveContainer | undefined;
   #isPaused = false;
+  #isClosed = false;
   #users = 0;
   #changes: Promise<unknown> = Promise.resolve();
   #pauseTimer: NodeJS.Timeout | undefined;
@@ -64,7 +65,7 @@ export class SessionContainer {
       return await work(live);
     } finally {
       this.#users--;
-      if (this.#users === 0) this.#startTimers();
+      if (this.#users === 0 && !this.#isClosed) this.#startTimers();
     }
   }
 
@@ -100,16 +101,31 @@ export class SessionContainer {
     }
   }
 
-  /** Ends the container now, whatever it does; the workspace stays. Its calls fail with `reason`. */
+  /**
+   * Ends the container now, whatever it does; the workspace stays. Its calls fail with `reason`. Resolves when its
+   * processes are dead; what is left of it goes right after, before the next use.
+   */
   async discard(live: LiveContainer, reason: AppError): Promise<void> {
     live.connection.close(reason);
-    await this.#change(async () => {
+    const { engine, log } = this.#deps;
+    if (await live.listener.isOwner()) {
+      // One that is gone already is fine, and what really fails shows in the removal.
+      await engine
+        .getContainer(live.id)
+        .kill()
+        .catch(() => undefined);
+    }
+    void this.#change(async () => {
       if (this.#live === live) await this.#remove();
-    });
+    }).catch((err: unknown) => log.warn({ err, container: live.id }, 'sandbox could not be removed'));
   }
 
-  /** Removes the container, or with `keepContainer` only lets go of it, for the next worker to adopt. */
+  /**
+   * Removes the container, or with `keepContainer` only lets go of it, for the next worker to adopt. This object makes
+   * no other afterwards.
+   */
   async close(options: { readonly keepContainer: boolean }): Promise<void> {
+    this.#isClosed = true;
     this.#stopTimers();
     await this.#change(async () => {
       const live = this.#live;
@@ -119,11 +135,11 @@ export class SessionContainer {
       this.#live = undefined;
       await live.listener.close();
     });
-    this.#stopTimers();
   }
 
   async #ready(plan: () => Promise<ContainerPlan>): Promise<LiveContainer> {
     return await this.#change(async () => {
+      if (this.#isClosed) throw new AppError('sandbox.lost', 'The sandbox was closed.');
       const wanted = await plan();
       if (this.#live !== undefined) {
         const isLost = !this.#live.connection.isOpen;

@@ -9,6 +9,9 @@ import { engineStatus, removeContainer, toEngineError } from './docker-engine.ts
 import type { SandboxLimitValues } from './sandbox-limits.ts';
 import { socketName } from './toolbox-listener.ts';
 
+/** How long after the first sandbox the first sweep comes. */
+const firstMs = 3_000;
+
 interface SweepOptions {
   readonly instance: string;
   readonly limits: SandboxLimitValues;
@@ -30,8 +33,12 @@ export class OrphanSweep {
     this.#options = options;
   }
 
-  /** Sweeps now and then every `sweepEveryMs` until the signal aborts. */
+  /** Sweeps soon and then every `sweepEveryMs` until the signal aborts. */
   async loop(ownSessions: () => ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    // Not at once: it would compete with the container that is being started.
+    await delay(Math.min(firstMs, this.#options.limits.sweepEveryMs), undefined, { signal, ref: false }).catch(
+      () => undefined,
+    );
     while (!signal.aborted) {
       try {
         await this.run(ownSessions());

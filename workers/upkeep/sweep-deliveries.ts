@@ -3,7 +3,7 @@ import type { Log } from '#core/kit/log.ts';
 import type { ChannelSender } from '#core/outbox/channel-sender.ts';
 import { reclaimDeliveries } from '#core/outbox/outbox-store.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
-import { isUnknownNotice, unknownNotice } from '../delivery/delivery-loop.ts';
+import { unknownNotices } from '../delivery/delivery-loop.ts';
 
 /** Takes back what a dead worker was sending; where the outcome is unknown, the thread is told. */
 export async function sweepDeliveries(
@@ -16,13 +16,16 @@ export async function sweepDeliveries(
     room: '0',
     kind: 'dm',
   });
-  const unknown = await reclaimDeliveries(deps.db, {
-    channel: sender.channel,
-    account: sender.account,
-    isRepeatSafe: idempotentSend !== 'none',
+  // One commit: a notice that is lost to a crash would leave the person without the message and without a word.
+  await deps.db.transaction().execute(async (tx) => {
+    const unknown = await reclaimDeliveries(tx, {
+      channel: sender.channel,
+      account: sender.account,
+      isRepeatSafe: idempotentSend !== 'none',
+    });
+    for (const delivery of unknown) {
+      deps.log.warn({ outboxId: delivery.id, threadKey: delivery.threadKey }, 'outcome of a delivery is unknown');
+    }
+    await putMessages(tx, unknown.flatMap(unknownNotices));
   });
-  for (const delivery of unknown) {
-    deps.log.warn({ outboxId: delivery.id, threadKey: delivery.threadKey }, 'outcome of a delivery is unknown');
-    if (!isUnknownNotice(delivery.key)) await putMessages(deps.db, [unknownNotice(delivery)]);
-  }
 }

@@ -197,7 +197,7 @@ test('a new day has a budget of its own while the month goes on', async () => {
   const reserveAt = async (at: string, amount: number) =>
     await database.query<{ state: string; period: string | null }>(
       'select state, period from reserve_holds($1, $2, $3)',
-      [agentScope(agentName), JSON.stringify([{ id: newId(), key: newId(), amountMicros: amount, validMs: 1000 }]), at],
+      [agentScope(agentName), JSON.stringify([{ id: newId(), key: newId(), amountMicros: amount, validMs: 3_600_000 }]), at],
     );
   expect(await reserveAt('2027-03-30T23:59:59.999Z', 1000)).toEqual([{ state: 'granted', period: null }]);
   expect(await reserveAt('2027-03-30T23:59:59.999Z', 1)).toEqual([{ state: 'refused', period: 'daily' }]);

@@ -49,7 +49,7 @@ const buttons = (): OutboundPart => ({
 });
 
 async function open(
-  options: { columns?: number; historyFile?: string } = {},
+  options: { columns?: number; historyFile?: string; prompt?: RegExp } = {},
 ): Promise<FakeTerminal & { ended: Promise<number> }> {
   const terminal = openFakeTerminal(options.columns ?? 80, 24);
   const stop = new AbortController();
@@ -65,7 +65,7 @@ async function open(
     signal: stop.signal,
   });
   chats.push({ stop, ended });
-  await expect.poll(() => terminal.text()).toMatch(/ada ›$/);
+  await expect.poll(() => terminal.text()).toMatch(options.prompt ?? /ada ›$/);
   return Object.assign(terminal, { ended });
 }
 const shows = (terminal: FakeTerminal, text: string | RegExp) =>
@@ -153,6 +153,21 @@ describe('a dialogue in the terminal', () => {
     await expect.poll(() => heard.at(-1)).toMatchObject({ type: 'action', token: 'token.a' });
   });
 
+  it('a request that was open before the chat is offered, and two are answered one by one', async () => {
+    await say([{ type: 'markdown', markdown: 'First?' }, buttons()], 'card-1');
+    await say([{ type: 'markdown', markdown: 'Second?' }, buttons()], 'card-2');
+    const terminal = await open({ prompt: /to write ›$/ });
+    terminal.type('a');
+    terminal.type('a');
+    await shows(terminal, 'press Tab to answer');
+    await expect.poll(() => heard).toMatchObject([{ type: 'action', messageId: 'card-1' }]);
+    terminal.type('\u007f');
+    terminal.type('\t');
+    await shows(terminal, /to write ›$/);
+    terminal.type('d');
+    await expect.poll(() => heard.at(-1)).toMatchObject({ token: 'token.d', messageId: 'card-2' });
+  });
+
   it('a refused answer is told and the card can be answered again', async () => {
     const terminal = await open();
     await say([{ type: 'markdown', markdown: 'May I?' }, buttons()]);
@@ -191,6 +206,17 @@ describe('a dialogue in the terminal', () => {
     expect(await terminal.ended).toBe(0);
     expect(terminal.isRawMode).toBe(false);
     await expect.poll(() => terminal.raw().endsWith('\u001b[?2004l')).toBe(true);
+  });
+
+  it('Ctrl-D on an empty line leaves, even while something is being written above it', async () => {
+    const terminal = await open();
+    await turn('started');
+    await stage.channel.draft(conversation, 9, 'half an answer');
+    await shows(terminal, 'half an answer');
+    terminal.type('\u0004');
+    expect(await terminal.ended).toBe(0);
+    expect(terminal.isRawMode).toBe(false);
+    await expect.poll(() => terminal.text()).not.toContain('half an answer');
   });
 
   it('a pasted text of several lines is one message', async () => {

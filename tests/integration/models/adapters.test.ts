@@ -180,13 +180,18 @@ describe.each(allWires)('%s', (wire) => {
     await server.requests[0]?.closed;
   });
 
-  test.each([200, 500])('a body with status %i that is no stream and never ends does not hang the call', async (status) => {
-    server.use([{ raw: { status, headers: { 'content-type': 'application/json' }, steps: ['{"error"'], end: 'hang' } }]);
-    const port = await portFor(server, wire);
-    const error = await failureOf(port.stream(requestFor(wire), callOptions({ idleMs: 100 })));
-    expect(error).toMatchObject({ kind: 'timeout', code: 'idle', emitted: false });
-    await server.requests[0]?.closed;
-  });
+  test.each([200, 500])(
+    'a body with status %i that is no stream and never ends does not hang the call',
+    async (status) => {
+      server.use([
+        { raw: { status, headers: { 'content-type': 'application/json' }, steps: ['{"error"'], end: 'hang' } },
+      ]);
+      const port = await portFor(server, wire);
+      const error = await failureOf(port.stream(requestFor(wire), callOptions({ idleMs: 100 })));
+      expect(error).toMatchObject({ kind: 'timeout', code: 'idle', emitted: false });
+      await server.requests[0]?.closed;
+    },
+  );
 
   test('a server that sends no headers ends at the header limit', async () => {
     server.use([{ fault: 'no_headers' }]);

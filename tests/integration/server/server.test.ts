@@ -1,4 +1,5 @@
 import { request as rawRequest } from 'node:http';
+import { connect } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { newId } from '#core/kit/ids.ts';
 import { startServer } from '#server/start-server.ts';
@@ -381,6 +382,41 @@ describe('console stream', () => {
       expect(String(draft?.['markdown']).length).toBeGreaterThan(1_000);
     }
     stop();
+  });
+
+  it('a client that does not read is cut off, and the others go on', async () => {
+    const { events, stop } = await follow('slow');
+    const socket = connect(stage.server.port, '127.0.0.1');
+    socket.pause();
+    const closed = new Promise((resolve) => socket.on('close', resolve).on('error', () => undefined));
+    socket.write(
+      `GET /api/console/stream?room=slow HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${stage.operatorToken}\r\n\r\n`,
+    );
+    const text = 'x'.repeat(90_000);
+    for (let round = 0; round < 25; round += 1) {
+      await Promise.all(Array.from({ length: 10 }, (_, index) => send('slow', text, `slow-${round}-${index}`)));
+    }
+    await expect.poll(() => messageIds(events).length, { timeout: 20_000 }).toBe(250);
+    socket.resume();
+    await closed;
+    await send('slow', 'still here', 'slow-last');
+    await expect.poll(() => messageIds(events).at(-1)).toBe('slow-last');
+    stop();
+  });
+
+  it('only so many terminals may follow at once, and one that leaves makes room', async () => {
+    const open = await Promise.all(Array.from({ length: 64 }, () => follow('crowd')));
+    const refused = await stage.request('/api/console/stream?room=crowd');
+    expect(refused.status).toBe(429);
+    for (const { stop } of open) stop();
+    await expect
+      .poll(async () => {
+        const stop = new AbortController();
+        const { status } = await stage.request('/api/console/stream?room=crowd', { signal: stop.signal });
+        stop.abort();
+        return status;
+      })
+      .toBe(200);
   });
 
   it('a file is named in the stream and fetched on its own', async () => {

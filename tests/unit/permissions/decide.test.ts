@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are shell expansions.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type Decision, decide, type PermissionRequest, type Rights } from '#core/permissions/decide.ts';
@@ -82,6 +83,22 @@ test('every command of a line needs a grant of its own', () => {
   expect(ask(grants, exec('cat a 2>/dev/null')).effect).toBe('allow');
   expect(ask(grants, exec('X=1 ls')).effect).toBe('deny');
   expect(ask(grants, exec('')).effect).toBe('deny');
+});
+
+test.each([
+  'echo $((1))',
+  'echo ${x:-$(rm a)}',
+  'echo <(echo a)',
+  'echo "a',
+  'echo $(echo $\\\n(rm a))',
+  'echo a\u0000',
+])('a pattern that fits what is seen of %j does not open it, because not all of it is seen', (line) => {
+  const grants: GrantItemInput[] = [
+    { allow: 'tool.exec', on: ['echo *', '< *', '> *'] },
+    { ask: 'tool.exec', on: 'echo *' },
+  ];
+  expect(ask(grants, exec(line)).effect).toBe('deny');
+  expect(ask([{ allow: 'tool.exec' }], exec(line)).effect).toBe('allow');
 });
 
 test('a line that cannot be followed is covered only by a grant for everything', () => {

@@ -1,0 +1,127 @@
+import { expect } from 'vitest';
+import { createPairingCode } from '#core/people/create-pairing-code.ts';
+import type { ScriptedReply } from '../fakes/model-server.ts';
+import { Product, type ProductOptions } from '../support/product.ts';
+
+type BrainRequest = { readonly body: Record<string, unknown> };
+
+/** The agent of the crash tests: its hands need no container, and one tool leaves a countable trace in each session. */
+const clerk = {
+  name: 'assistant',
+  frontMatter: `tools: [exec, memory_save]
+autonomy: autonomous
+grants:
+  - allow: tool.exec
+  - allow: memory.*`,
+};
+
+/**
+ * Answers every text with a word of its own: `save <name>` through a call of memory_save, `exec <name>: <command>`
+ * through exec, anything else at once. What is answered always carries the whole text, so that answers can be matched.
+ */
+export function clerkBrain({ body }: BrainRequest): ScriptedReply {
+  const { text, result } = lastExchange((body['messages'] ?? body['input'] ?? []) as Record<string, unknown>[]);
+  if (result !== undefined) return { text: `[${text}] ${result}`, delayMs: 5 };
+  const [, name, command] = /^exec (\S+): ([\s\S]+)$/.exec(text) ?? [];
+  if (name !== undefined && command !== undefined) return { toolCalls: [{ name: 'exec', arguments: { command } }] };
+  if (text.startsWith('save ')) return { toolCalls: [{ name: 'memory_save', arguments: { text } }] };
+  if (text.startsWith('slow ')) return { text: `[${text}] ${'word '.repeat(40)}`, delayMs: 60 };
+  return { text: `[${text}] noted`, delayMs: 5 };
+}
+
+/** The last text of a person, and the result of a tool that was called since. */
+function lastExchange(items: readonly Record<string, unknown>[]): { text: string; result: string | undefined } {
+  let result: string | undefined;
+  for (const item of items.toReversed()) {
+    if (item['type'] === 'function_call_output' || item['role'] === 'tool') {
+      result ??= flatten(item['output'] ?? item['content']);
+    } else if (item['role'] === 'user') return { text: flatten(item['content']), result };
+  }
+  return { text: '', result };
+}
+
+function flatten(content: unknown): string {
+  if (typeof content === 'string') return content;
+  if (!Array.isArray(content)) return '';
+  return (content as Record<string, unknown>[]).map((part) => String(part['text'] ?? '')).join('');
+}
+
+/** A product around which people are known already, with gateway and worker as processes of their own. */
+export async function prepareCrew(chats: readonly number[], options: ProductOptions = {}): Promise<Product> {
+  const product = await Product.prepare({ agents: [clerk], script: clerkBrain, ...options });
+  try {
+    await Promise.all([product.start('gateway'), product.start('worker')]);
+    for (const chat of chats) {
+      const code = await createPairingCode(product.database, { role: 'owner', validMs: 3_600_000 });
+      product.telegram.people.says(chat, chat, `/start ${code}`);
+    }
+    await Promise.all(chats.map((chat) => product.hears(chat, /We are paired/, 30_000)));
+    for (const chat of chats) product.telegram.people.says(chat, chat, '/queue followup');
+    await Promise.all(chats.map((chat) => product.hears(chat, /Queue mode followup/, 30_000)));
+    // Otherwise the last of these deliveries may still be on its way to its record.
+    await settled(product);
+    return product;
+  } catch (err) {
+    await product[Symbol.asyncDispose]();
+    throw err;
+  }
+}
+
+/** Waits until nothing is on its way any more: no event, no turn, no message. */
+export async function settled(product: Product, timeoutMs = 45_000): Promise<void> {
+  await until(product, timeoutMs, async () => {
+    const [row] = await product.database.query<Record<string, number>>(`
+      select (select count(*)::int from inbox where state = 'pending') as inbox,
+             (select count(*)::int from turn where state in ('queued', 'running')) as turns,
+             (select count(*)::int from outbox where state in ('pending', 'sending')) as outbox`);
+    return Object.values(row ?? {}).every((count) => count === 0) ? true : row;
+  });
+}
+
+/** Asks until the answer is `true`; anything else is what the failure shows. */
+export async function until(product: Product, timeoutMs: number, ask: () => Promise<unknown>): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const answer = await ask();
+    if (answer === true) return;
+    if (performance.now() > deadline) {
+      throw new Error(`not so within ${timeoutMs} ms: ${JSON.stringify(answer)}\n${product.output.slice(-3000)}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** The texts of the bot's answers in a chat, in the order they appear. */
+export function answersIn(product: Product, chat: number): string[] {
+  return product.telegram.said(chat).flatMap((message) => /^\[([^\]]+)\]/.exec(message.text)?.slice(1) ?? []);
+}
+
+/**
+ * What must hold whatever crashed: each message became one turn, in the order it was sent, all done; each fact was
+ * saved once; nothing was delivered twice.
+ */
+export async function expectNothingLostOrDoubled(
+  product: Product,
+  sent: ReadonlyMap<number, readonly string[]>,
+): Promise<void> {
+  for (const [chat, texts] of sent) {
+    const turns = await product.database.query<{ text: string; state: string }>(
+      `select t.payload ->> 'text' as text, t.state from turn t join session s on s.id = t.session_id
+       where s.thread_key like $1 order by t.seq`,
+      [`%:${chat}:-`],
+    );
+    expect(turns).toEqual(texts.map((text) => ({ text, state: 'done' })));
+    const events = await product.database.query<{ text: string }>(
+      `select e.payload ->> 'text' as text from event e join session s on s.id = e.session_id
+       where s.thread_key like $1 and e.kind = 'user_message' order by e.seq`,
+      [`%:${chat}:-`],
+    );
+    expect(events.map((event) => event.text)).toEqual(texts);
+    const answers = answersIn(product, chat);
+    expect(answers).toEqual([...new Set(answers)]);
+    expect(answers).toEqual(texts.filter((text) => answers.includes(text)));
+  }
+  const saved = await product.database.query<{ text: string }>('select text from memory_fact order by text');
+  const wanted = [...sent.values()].flat().filter((text) => text.startsWith('save '));
+  expect(saved.map((row) => row.text)).toEqual(wanted.sort());
+}
