@@ -42,7 +42,7 @@ export interface Config {
   readonly settings: readonly SettingReport[];
 }
 
-export interface SettingReport {
+interface SettingReport {
   readonly name: string;
   readonly what: string;
   /** `set` for a secret, its text otherwise, undefined when the default is in use. */

@@ -32,7 +32,7 @@ export function openLog(config: Pick<Config, 'logLevel' | 'dataDir'>, target: 's
   );
 }
 
-export function logFile(config: Pick<Config, 'dataDir'>): string {
+function logFile(config: Pick<Config, 'dataDir'>): string {
   return path.join(config.dataDir, 'switchyard.log');
 }
 

@@ -9,3 +9,5 @@ process.stdout.on('error', (err: NodeJS.ErrnoException) => process.exit(err.code
 const terminal = { stdout: process.stdout, stderr: process.stderr, hasColour: process.stdout.hasColors?.() ?? false };
 const deps = wireCli(terminal, stopSignal());
 process.exitCode = await runProgram(deps, process.argv.slice(2), { showStack: hasDebugOutput() });
+// A connection that nobody waits for any more must not keep a finished process alive.
+setTimeout(() => process.exit(), 2000).unref();

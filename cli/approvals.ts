@@ -73,6 +73,11 @@ export function addApprovals(program: Command, deps: CliDeps): void {
     .argument('<id>')
     .action(async (id: string) => {
       await using database = await deps.openDatabase();
+      if (!isId(id)) {
+        throw new AppError('grant.missing', `There is no remembered answer ${id.slice(0, 60)} in force.`, {
+          mend: 'See ./switchyard grants list.',
+        });
+      }
       const rule = await revokeGrant(database.db, id, await operatorId(database.db));
       printLine(deps.terminal, `Revoked: ${rule.action} for ${rule.subjectKind} ${rule.subject}.`);
     });
@@ -85,6 +90,11 @@ async function answer(
   decision: ApprovalDecision,
   reason: string | undefined,
 ): Promise<void> {
+  if (!isId(approvalId)) {
+    throw new AppError('approval.unknown', `There is no approval ${approvalId.slice(0, 60)}.`, {
+      mend: 'See ./switchyard approvals list --all.',
+    });
+  }
   await using database = await deps.openDatabase();
   const personId = await operatorId(database.db);
   // The wakes are left to the sweep, which finds the lane within a second: this process has no queue.
@@ -101,4 +111,9 @@ async function answer(
     unknown: 'approval.unknown',
   } as const;
   throw new AppError(codes[outcome.kind], text, { mend: 'See ./switchyard approvals list --all.' });
+}
+
+/** The database refuses what is no UUID with an error of its own. */
+function isId(text: string): boolean {
+  return /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
 }

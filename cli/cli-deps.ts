@@ -5,7 +5,7 @@ import type { Finding } from './finding.ts';
 import type { Terminal } from './terminal.ts';
 
 /** One variable as `config check` shows it; `value` is `set` for secrets and undefined for defaults. */
-export interface SettingLine {
+interface SettingLine {
   readonly name: string;
   readonly what: string;
   readonly value: string | undefined;

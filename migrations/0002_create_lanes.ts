@@ -72,6 +72,8 @@ const tables = /* sql */ `
     origin jsonb not null,
     payload jsonb not null,
     attempts integer not null default 0,
+    -- Workers that died while they ran it; a turn that kills every worker must not be tried for ever.
+    crashes integer not null default 0,
     fence integer,
     created_at timestamptz not null default clock_timestamp(),
     started_at timestamptz,
@@ -320,7 +322,7 @@ const claim = /* sql */ `
     select s.session_id, jsonb_build_object(
       'id', s.id, 'sessionId', s.session_id, 'seq', s.seq, 'fence', s.fence, 'eventKey', s.event_key, 'mode', s.mode,
       'kind', s.kind, 'agentName', s.agent_name, 'agentVersion', s.agent_version, 'origin', s.origin,
-      'payload', s.payload, 'attempts', s.attempts, 'isCancelled', s.cancel_seq >= s.seq,
+      'payload', s.payload, 'attempts', s.attempts, 'crashes', s.crashes, 'isCancelled', s.cancel_seq >= s.seq,
       'acceptedAtMs', floor(extract(epoch from s.created_at) * 1000),
       'absorbed', coalesce((
         select jsonb_agg(jsonb_build_object('id', a.id, 'payload', a.payload, 'origin', a.origin) order by a.seq)
@@ -558,7 +560,7 @@ const sweep = /* sql */ `
       select l.session_id, l.head_seq from lane l where l.state = 'running' and l.owner = any (workers)
       order by l.session_id for no key update skip locked
     ), queued as (
-      update turn t set state = 'queued' from dead d where t.session_id = d.session_id and t.seq = d.head_seq
+      update turn t set state = 'queued', crashes = t.crashes + 1 from dead d where t.session_id = d.session_id and t.seq = d.head_seq
     )
     update lane l set state = 'ready', owner = null, head_seq = null, fence = l.fence + 1,
       generation = l.generation + 1, ready_at = clock_timestamp(), run_at = clock_timestamp(),

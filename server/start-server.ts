@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import path from 'node:path';
 import fastifyCookie from '@fastify/cookie';
 import fastifyRateLimit from '@fastify/rate-limit';
@@ -54,6 +55,8 @@ export interface Server extends AsyncDisposable {
 const defaultLoginAttemptsMax = 5;
 /** Shorter than the idle limits of common proxies (30 to 60 s). */
 const defaultHeartbeatMs = 15_000;
+/** What requests in progress have to end when the server stops. */
+const stopMs = 2_000;
 
 /**
  * The gateway's HTTP server: health, console API, queue dashboard, lane pages. Stops when the signal aborts or when it
@@ -63,10 +66,14 @@ const defaultHeartbeatMs = 15_000;
 export async function startServer(deps: ServerDeps, options: ServerOptions): Promise<Server> {
   const stopping = new AbortController();
   const app = await buildApp(deps, options, AbortSignal.any([options.signal, stopping.signal]));
+  const unused = trackUnused(app);
   const url = await listen(app, options);
   const stop = async (): Promise<void> => {
     stopping.abort();
+    for (const socket of unused) socket.destroy();
+    const cut = setTimeout(() => app.server.closeAllConnections(), stopMs);
     await app.close();
+    clearTimeout(cut);
   };
   const onAbort = (): void => {
     stop().catch((err: unknown) => deps.log.warn({ err }, 'server did not stop cleanly'));
@@ -81,6 +88,17 @@ export async function startServer(deps: ServerDeps, options: ServerOptions): Pro
       await stop();
     },
   };
+}
+
+/** Connections that browsers open ahead and never used: closing waits for their first request unless they are cut. */
+function trackUnused(app: FastifyInstance): ReadonlySet<Socket> {
+  const unused = new Set<Socket>();
+  app.server.on('connection', (socket) => {
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+  });
+  app.server.on('request', (request) => unused.delete(request.socket));
+  return unused;
 }
 
 async function buildApp(deps: ServerDeps, options: ServerOptions, signal: AbortSignal): Promise<FastifyInstance> {

@@ -19,6 +19,7 @@ import { every } from '#workers/upkeep/every.ts';
 import { sweepApprovals } from '#workers/upkeep/sweep-approvals.ts';
 import { sweepDeliveries } from '#workers/upkeep/sweep-deliveries.ts';
 import { sweepLanes } from '#workers/upkeep/sweep-lanes.ts';
+import { sandboxImage } from '../sandbox-image.ts';
 import type { Part } from './run-parts.ts';
 import type { Services } from './services.ts';
 import { createTools } from './tools.ts';
@@ -96,9 +97,6 @@ function openSandboxes({ config, log }: Services): DockerSandboxes {
     },
   );
 }
-
-/** What `sandbox-image/build` tags its result with. */
-export const sandboxImage = 'switchyard-sandbox:latest';
 
 function createTurnDeps(services: Services, sandboxes: DockerSandboxes): TurnDeps {
   const { db, log, clock, config, agents } = services;

@@ -20,8 +20,9 @@ export async function probeRedis(url: string, timeoutMs: number): Promise<string
         answer += chunk;
         const version = /redis_version:([\w.]+)/.exec(answer)?.[1];
         const refusal = /^-(.*)\r\n/m.exec(answer)?.[1];
-        if (version !== undefined) resolve(version);
-        else if (refusal !== undefined) reject(new Error(refusal));
+        // A password that the server does not ask for is no obstacle; the queue's client passes over it, too.
+        if (refusal !== undefined && !refusal.includes('without any password')) reject(new Error(refusal));
+        else if (version !== undefined) resolve(version);
       });
       const login =
         password === ''

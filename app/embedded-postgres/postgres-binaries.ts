@@ -5,7 +5,7 @@ import path from 'node:path';
 import { AppError } from '#core/kit/errors.ts';
 
 /** The uid and gid a server must run under, because Postgres refuses root; undefined when we are not root. */
-export interface RunAs {
+interface RunAs {
   readonly uid: number;
   readonly gid: number;
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { grantItemSchema } from '../permissions/grant-item.ts';
 
 /** How much an agent may do before a person is asked. */
-export const autonomySchema = z.enum(['supervised', 'semi-autonomous', 'autonomous']);
+const autonomySchema = z.enum(['supervised', 'semi-autonomous', 'autonomous']);
 
 /** Limits of an agent's container. */
 export const sandboxLimitsSchema = z.strictObject({
@@ -49,7 +49,6 @@ export const agentFrontMatterSchema = z.strictObject({
 
 export type AgentFrontMatter = z.infer<typeof agentFrontMatterSchema>;
 export type SandboxLimits = z.infer<typeof sandboxLimitsSchema>;
-export type Autonomy = z.infer<typeof autonomySchema>;
 
 /** A loaded agent: front matter, prompt, and the content version a turn records. */
 export interface AgentProfile extends AgentFrontMatter {

@@ -8,7 +8,7 @@ import type { AgentProfile } from './agent-profile.ts';
 const policies = new WeakMap<AgentProfile, Policy>();
 
 /** The grants of an agent, compiled. @throws AppError `grant.invalid`, which the loader has ruled out. */
-export function agentPolicy(profile: AgentProfile): Policy {
+function agentPolicy(profile: AgentProfile): Policy {
   const found = policies.get(profile);
   if (found !== undefined) return found;
   const policy = compilePolicy(`agent ${profile.name}`, profile.grants, (index) => {

@@ -64,10 +64,14 @@ function describe(approval: Approval): OutboundPart[] {
   return [{ type: 'code', text: shorten(`${action.tool}: ${approval.summary}`) }];
 }
 
-/** Nobody may be made to approve what they cannot see: what is left out is said. */
+/**
+ * Nobody may be made to approve what they cannot see: what is left out is said, and the end is always shown, because
+ * that is where something could be hidden behind a long beginning.
+ */
 function shorten(text: string): string {
   if (text.length <= detailCharsMax) return text;
-  return `${text.slice(0, detailCharsMax)}\n… and ${text.length - detailCharsMax} more characters, not shown here`;
+  const half = detailCharsMax / 2;
+  return `${text.slice(0, half)}\n… ${text.length - detailCharsMax} characters not shown here …\n${text.slice(-half)}`;
 }
 
 function card(approval: Approval, parts: readonly OutboundPart[]): NewMessage {

@@ -14,7 +14,7 @@ import {
   settleHolds,
 } from './budget-store.ts';
 
-export interface HoldRequest {
+interface HoldRequest {
   readonly agentName: string;
   /** Names the call for whoever reads the ledger (turn, round, attempt). Every call reserves anew, whatever its key. */
   readonly key: string;

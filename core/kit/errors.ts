@@ -61,6 +61,7 @@ export const errorTable = {
   'tool.invalid_arguments': { blame: 'caller', retry: false, chat: true },
   'tool.unknown': { blame: 'caller', retry: false, chat: true },
   'turn.cancelled': { blame: 'caller', retry: false, chat: true },
+  'turn.crashed': { blame: 'bug', retry: false, chat: true },
   'turn.iterations': { blame: 'caller', retry: false, chat: true },
   'turn.loop': { blame: 'caller', retry: false, chat: true },
   'turn.timeout': { blame: 'caller', retry: false, chat: true },

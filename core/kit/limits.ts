@@ -9,7 +9,7 @@ export interface LimitRow {
 }
 
 /** Every limit an operator may change, by `SWITCHYARD_LIMIT_<NAME>`; `switchyard config limits` prints this table. */
-export const limitTable = {
+const limitTable = {
   messageRoundsMax: {
     default: 10,
     low: 1,
@@ -115,7 +115,7 @@ export interface LimitClamp {
   readonly used: number;
 }
 
-export function isLimitName(name: string): name is LimitName {
+function isLimitName(name: string): name is LimitName {
   return Object.hasOwn(limitTable, name);
 }
 

@@ -73,6 +73,8 @@ export const claimedTurnSchema = z.object({
   payload: z.unknown(),
   /** 1 for the first try; more after a crash or a wait. */
   attempts: z.int(),
+  /** How many workers died while they ran it. */
+  crashes: z.int(),
   /** A cancel was asked for before this try began: end the turn as cancelled. */
   isCancelled: z.boolean(),
   acceptedAtMs: z.number(),

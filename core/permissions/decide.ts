@@ -12,7 +12,7 @@ export interface PermissionRequest extends Facts {
 }
 
 /** How much an agent may do before a person is asked. */
-export type AutonomyLevel = 'supervised' | 'semi-autonomous' | 'autonomous';
+type AutonomyLevel = 'supervised' | 'semi-autonomous' | 'autonomous';
 
 /** Everything that decides; all of it is data, loaded before. */
 export interface Rights {
@@ -27,7 +27,7 @@ export interface Rights {
 }
 
 /** A grant that almost applied, and the condition that kept it from it. */
-export interface NearMiss {
+interface NearMiss {
   readonly source: string;
   readonly effect: Effect;
   readonly failed: string;
@@ -93,8 +93,8 @@ export function decide(rights: Rights, request: PermissionRequest): Decision {
   };
 }
 
-/** The decision by one policy; exported for `agent check`-like questions about one side alone. */
-export function decideByPolicy(policy: Policy, request: PermissionRequest): PolicyDecision {
+/** The decision by one policy alone. */
+function decideByPolicy(policy: Policy, request: PermissionRequest): PolicyDecision {
   const base = { subject: policy.subject, policyVersion: policy.version };
   if (!isAction(request.action)) return { ...base, effect: 'deny', by: [], near: [], approvers: [] };
   const resource = toResource(actionTable[request.action].resource, request.resource);

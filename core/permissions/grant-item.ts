@@ -3,7 +3,7 @@ import { z } from 'zod';
 const oneOrMany = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
 
 /** The conditions of a grant. All must hold; what they ask for and is not known fails closed. */
-export const grantConditionsSchema = z.strictObject({
+const grantConditionsSchema = z.strictObject({
   cost_usd: z.strictObject({ max: z.number().nonnegative() }).optional(),
   risk: z.strictObject({ max: z.enum(['low', 'medium', 'high']) }).optional(),
   channel: z.array(z.string()).optional(),

@@ -4,7 +4,7 @@ import { compileCommandGlob, compileGlob, type Glob } from './glob.ts';
 import { type CommandParts, spellings, splitCommand } from './split-command.ts';
 
 /** Where an agent's files live inside its sandbox; relative paths and path patterns are taken from here. */
-export const workspaceRoot = '/workspace';
+const workspaceRoot = '/workspace';
 
 /** A resource made ready for matching, once per decision. */
 export type Resource =

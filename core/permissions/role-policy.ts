@@ -3,7 +3,7 @@ import type { GrantItemInput } from './grant-item.ts';
 import { compilePolicy, type Policy } from './policy.ts';
 
 /** What members may have agents do for them unless the settings say otherwise. */
-export const defaultMemberGrants: readonly GrantItemInput[] = [
+const defaultMemberGrants: readonly GrantItemInput[] = [
   { allow: ['file.*', 'memory.*', 'tool.exec', 'session.list', 'session.read', 'budget.read', 'message.send'] },
   { allow: ['topic.*', 'blackboard.*'] },
   { ask: 'http.request' },

@@ -99,7 +99,12 @@ export function consoleRoutes(
       if (value !== undefined) reply.raw.setHeader(name, value);
     }
     // Proxies that buffer would turn a stream into a long silence.
-    reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
+    reply.raw.writeHead(200, {
+      'content-type': 'text/event-stream',
+      'x-accel-buffering': 'no',
+      // A connection kept for later would hold up the stop of the server after its stream has ended.
+      connection: 'close',
+    });
     try {
       const { heartbeatMs, signal } = options;
       await streamConversation(deps, reply.raw, { place: query, since, heartbeatMs, signal });

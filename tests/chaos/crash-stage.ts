@@ -1,5 +1,7 @@
 import { expect } from 'vitest';
-import { createPairingCode } from '#core/people/create-pairing-code.ts';
+import { ensureOperator } from '#core/people/ensure-operator.ts';
+import { chooseQueueMode } from '#core/sessions/change-thread.ts';
+import { openThread } from '#core/sessions/open-thread.ts';
 import type { ScriptedReply } from '../fakes/model-server.ts';
 import { Product, type ProductOptions } from '../support/product.ts';
 
@@ -46,29 +48,39 @@ function flatten(content: unknown): string {
   return (content as Record<string, unknown>[]).map((part) => String(part['text'] ?? '')).join('');
 }
 
-/** A product around which people are known already, with gateway and worker as processes of their own. */
+/** Long enough for a busy machine; every wait is for a condition. */
+export const patienceMs = 60_000;
+
+/** A product whose people are known already and whose threads answer one message after the other; nothing runs yet. */
 export async function prepareCrew(chats: readonly number[], options: ProductOptions = {}): Promise<Product> {
   const product = await Product.prepare({ agents: [clerk], script: clerkBrain, ...options });
+  const { db } = product.database;
+  const [account = ''] = product.telegram.token.split(':');
+  for (const chat of chats) {
+    const conversation = { channel: 'telegram', account, room: String(chat), kind: 'dm' as const };
+    await ensureOperator(db, { channel: 'telegram', account, externalId: String(chat), displayName: `Person ${chat}` });
+    await chooseQueueMode(db, (await openThread(db, conversation)).threadKey, 'followup');
+  }
+  return product;
+}
+
+/** How a process with an armed failpoint ended. @throws when it lives on. */
+export async function death(product: Product, mode: 'gateway' | 'worker'): Promise<string> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`the ${mode} did not die\n${tail(product)}`)), patienceMs);
   try {
-    await Promise.all([product.start('gateway'), product.start('worker')]);
-    for (const chat of chats) {
-      const code = await createPairingCode(product.database, { role: 'owner', validMs: 3_600_000 });
-      product.telegram.people.says(chat, chat, `/start ${code}`);
-    }
-    await Promise.all(chats.map((chat) => product.hears(chat, /We are paired/, 30_000)));
-    for (const chat of chats) product.telegram.people.says(chat, chat, '/queue followup');
-    await Promise.all(chats.map((chat) => product.hears(chat, /Queue mode followup/, 30_000)));
-    // Otherwise the last of these deliveries may still be on its way to its record.
-    await settled(product);
-    return product;
-  } catch (err) {
-    await product[Symbol.asyncDispose]();
-    throw err;
+    return await Promise.race([product.ended(mode), late.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
+function tail(product: Product): string {
+  return product.output.slice(-3000);
+}
+
 /** Waits until nothing is on its way any more: no event, no turn, no message. */
-export async function settled(product: Product, timeoutMs = 45_000): Promise<void> {
+export async function settled(product: Product, timeoutMs = patienceMs): Promise<void> {
   await until(product, timeoutMs, async () => {
     const [row] = await product.database.query<Record<string, number>>(`
       select (select count(*)::int from inbox where state = 'pending') as inbox,
@@ -85,7 +97,7 @@ export async function until(product: Product, timeoutMs: number, ask: () => Prom
     const answer = await ask();
     if (answer === true) return;
     if (performance.now() > deadline) {
-      throw new Error(`not so within ${timeoutMs} ms: ${JSON.stringify(answer)}\n${product.output.slice(-3000)}`);
+      throw new Error(`not so within ${timeoutMs} ms: ${JSON.stringify(answer)}\n${tail(product)}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

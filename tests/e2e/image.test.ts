@@ -72,7 +72,7 @@ beforeAll(async () => {
   buildBase();
   // Without a network: the base has brought every package, so nothing may be fetched.
   docker('build', '-q', '--network', 'none', '--build-arg', `BASE=${base}`, '-t', image, root);
-}, 300_000);
+}, 600_000);
 afterAll(async () => {
   for (const id of containers) docker('rm', '-f', id);
   docker('rmi', '-f', image, base);

@@ -35,7 +35,7 @@ export type ScriptedReply =
   | { readonly fault: FaultName; readonly retryAfter?: string }
   | { readonly raw: RawReply };
 
-interface LoggedRequest {
+export interface LoggedRequest {
   readonly wire: FakeWire;
   readonly path: string;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;

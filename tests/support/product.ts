@@ -1,8 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
+import { labels, workspaceVolume } from '#workers/sandbox/container-spec.ts';
 import { type ModelServer, type Script, startModelServer } from '../fakes/model-server.ts';
 import { FakeTelegram } from '../fakes/telegram/fake-telegram.ts';
 import { openTestDatabase, type TestDatabase } from './database.ts';
@@ -29,6 +31,11 @@ interface Running {
   readonly child: ChildProcess;
   readonly exited: Promise<string>;
   readonly lines: string[];
+}
+
+async function docker(args: readonly string[]): Promise<string[]> {
+  const { stdout } = await promisify(execFile)('docker', [...args]);
+  return stdout.split('\n').filter((line) => line !== '');
 }
 
 /** The owner's private chat in every story. */
@@ -67,7 +74,7 @@ export class Product implements AsyncDisposable {
     const telegram = await FakeTelegram.start();
     const model = await startModelServer({ script: options.script ?? [{ text: 'Hello.' }] });
     const database = await openTestDatabase(4);
-    (await import('node:fs')).mkdirSync(agentsDir);
+    mkdirSync(agentsDir);
     for (const agent of options.agents ?? []) {
       const text = `---\nname: ${agent.name}\ndescription: A test agent.\n${agent.frontMatter}\n---\n${agent.prompt ?? 'Help.'}\n`;
       writeFileSync(path.join(agentsDir, `${agent.name}.md`), text);
@@ -200,9 +207,22 @@ export class Product implements AsyncDisposable {
       .findLast((button) => button.text === label && !button.isDisabled)?.data;
   }
 
+  /** Containers and workspaces outlive their worker on purpose; those of a test do not outlive the test. */
+  async #removeHands(): Promise<void> {
+    const label = `label=${labels.instance}=${path.join(this.folder, 'data')}`;
+    const ids = await docker(['ps', '-aq', '--filter', label]);
+    if (ids.length === 0) return;
+    await docker(['rm', '-f', ...ids]);
+    const sessions = await this.database.query<{ id: string }>('select id from session');
+    const volumes = new Set(await docker(['volume', 'ls', '-q']));
+    const own = sessions.map((session) => workspaceVolume(session.id)).filter((volume) => volumes.has(volume));
+    if (own.length > 0) await docker(['volume', 'rm', '-f', ...own]);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const running of this.#running.reverse()) running.child.kill('SIGTERM');
     await Promise.all(this.#running.map(async (running) => await running.exited));
+    await this.#removeHands();
     await this.telegram[Symbol.asyncDispose]();
     await this.model[Symbol.asyncDispose]();
     await this.database[Symbol.asyncDispose]();

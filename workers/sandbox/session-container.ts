@@ -102,19 +102,15 @@ export class SessionContainer {
   }
 
   /**
-   * Ends the container now, whatever it does; the workspace stays. Its calls fail with `reason`. Resolves when its
-   * processes are dead; what is left of it goes right after, before the next use.
+   * Ends the container now, whatever it does; the workspace stays. Its calls fail with `reason`. What belonged to it
+   * here is cleared right after, before the next use.
+   * @throws AppError `sandbox.unavailable` when the engine fails.
    */
   async discard(live: LiveContainer, reason: AppError): Promise<void> {
     live.connection.close(reason);
     const { engine, log } = this.#deps;
-    if (await live.listener.isOwner()) {
-      // One that is gone already is fine, and what really fails shows in the removal.
-      await engine
-        .getContainer(live.id)
-        .kill()
-        .catch(() => undefined);
-    }
+    // Not as a change of state: that would wait for the one that is going on.
+    if (await live.listener.isOwner()) await removeContainer(engine, live.id);
     void this.#change(async () => {
       if (this.#live === live) await this.#remove();
     }).catch((err: unknown) => log.warn({ err, container: live.id }, 'sandbox could not be removed'));

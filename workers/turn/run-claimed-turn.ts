@@ -42,6 +42,7 @@ function toWork(turn: ClaimedTurn): TurnWork {
     agentVersion: turn.agentVersion,
     origin: turn.origin,
     attempts: turn.attempts,
+    crashes: turn.crashes,
     messages: [{ turnId: turn.id, payload: turnPayloadSchema.parse(turn.payload) }, ...turn.absorbed.map(toMessage)],
   };
 }

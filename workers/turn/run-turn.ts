@@ -14,6 +14,9 @@ import { answerEvent, TurnLog } from './turn-log.ts';
 import { failureText, noticeMessage, sayKey, sayMessage } from './turn-messages.ts';
 import { draftIdOf, toModelTools } from './turn-setup.ts';
 
+/** Workers a turn may take down before it is given up: more than bad luck, fewer than an outage. */
+const crashesMax = 4;
+
 /** Everything one pass over a turn shares. */
 interface Pass {
   readonly deps: TurnDeps;
@@ -53,6 +56,7 @@ export async function runTurn(deps: TurnDeps, work: TurnWork, control: TurnContr
   const timer = setTimeout(() => watchdog.abort(timeoutError(watchdogMs)), watchdogMs);
   let pass: Pass | undefined;
   try {
+    if (work.crashes >= crashesMax) throw crashError(work.crashes);
     const agent = await deps.findAgent(work.agentName, work.agentVersion);
     const loops = new LoopDetector();
     for (const call of log.closedCalls())
@@ -90,7 +94,8 @@ async function loop(pass: Pass): Promise<PassOutcome> {
       const waiting = await runOpenCalls({
         ...pass,
         isResumed: log.isResumed,
-        reach: () => reach(pass),
+        // What was approved is spent already: it is carried out here and not handed back.
+        reach: () => reach(pass, [], { mayRelease: false }),
       });
       if (waiting !== undefined) {
         return {
@@ -124,11 +129,15 @@ async function loop(pass: Pass): Promise<PassOutcome> {
 }
 
 /** Stores what happened and takes in what came: the one place a cancel or a steered message reaches a running turn. */
-async function reach(pass: Pass, messages: readonly NewMessage[] = []): Promise<void> {
+async function reach(
+  pass: Pass,
+  messages: readonly NewMessage[] = [],
+  { mayRelease } = { mayRelease: true },
+): Promise<void> {
   const verdict = await pass.control.boundary(pass.log.takeUnsaved(), messages);
   if (verdict.state !== 'go') throw new TurnAbort(verdict.state);
   for (const message of verdict.steered) addUserMessage(pass.log, message);
-  if (pass.control.stopping.aborted) throw new TurnAbort('stopping');
+  if (mayRelease && pass.control.stopping.aborted) throw new TurnAbort('stopping');
 }
 
 async function ask(pass: Pass): Promise<ModelAnswer> {
@@ -230,5 +239,11 @@ function textOf(message: ModelMessage): string {
 function timeoutError(ms: number): AppError {
   return new AppError('turn.timeout', `This took longer than ${Math.round(ms / 60_000)} minutes, so I stopped it.`, {
     mend: 'Split the task into smaller ones, or use /run for a longer one.',
+  });
+}
+
+function crashError(crashes: number): AppError {
+  return new AppError('turn.crashed', `The worker died ${crashes} times while it worked on this, so I gave it up.`, {
+    mend: 'Try it in another way, and tell the operator: the log has the reason.',
   });
 }

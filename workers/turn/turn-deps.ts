@@ -22,6 +22,8 @@ export interface TurnWork {
   readonly messages: readonly TurnMessage[];
   /** 1 for the first pass. */
   readonly attempts: number;
+  /** Workers that died while they ran this turn. */
+  readonly crashes: number;
 }
 
 /** A message with the turn it was accepted as. */

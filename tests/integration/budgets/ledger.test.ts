@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
+import { sql } from 'kysely';
 import { pino } from 'pino';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { agentScope, type Cost, type Hold } from '#core/budgets/budget.ts';
 import { costReport } from '#core/budgets/cost-report.ts';
 import { expireHolds } from '#core/budgets/expire-holds.ts';
@@ -120,6 +121,68 @@ test('a reservation repeated after a lost answer finds its hold; another call of
   expect((await budgets(agentName))[0]?.held_micros).toBe(400n);
 });
 
+interface ReserveRow {
+  state: string;
+}
+
+async function reserveTogether(db: TestDatabase['db'], agentName: string, amounts: readonly number[]) {
+  const items = amounts.map((amountMicros) => ({ id: newId(), key: newId(), amountMicros, validMs: 60_000 }));
+  const { rows } = await sql<ReserveRow>`
+    select state from reserve_holds(${agentScope(agentName)}, ${JSON.stringify(items)}::jsonb) order by ordinal
+  `.execute(db);
+  return rows.map((row) => row.state);
+}
+
+/** Resolves once some connection of this database waits for a row that another transaction has. */
+async function someoneWaits(): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const waiting = await database.query(
+        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+      );
+      expect(waiting.length).toBeGreaterThan(0);
+    },
+    { timeout: 20_000 },
+  );
+}
+
+test('calls that go together are served in order, each from what those before it left', async () => {
+  const agentName = await agentWith({ daily: 1000n });
+  expect(await reserveTogether(database.db, agentName, [600, 300, 200, 100, 1])).toEqual([
+    'granted',
+    'granted',
+    'refused',
+    'granted',
+    'refused',
+  ]);
+});
+
+test('a reservation waits for one that is not committed yet and then counts it', async () => {
+  const agentName = await agentWith({ daily: 1000n });
+  await reserveTogether(database.db, agentName, [1]);
+  let second: Promise<string[]> | undefined;
+  await database.db.transaction().execute(async (tx) => {
+    expect(await reserveTogether(tx, agentName, [600])).toEqual(['granted']);
+    second = reserveTogether(database.db, agentName, [600]);
+    await someoneWaits();
+  });
+  expect(await second).toEqual(['refused']);
+});
+
+test('a settlement takes its hold before its budgets, as everyone does', async () => {
+  const agentName = await agentWith({ daily: 1000n });
+  const hold = await mustReserve(agentName, 100n);
+  let settling: Promise<unknown> | undefined;
+  await database.db.transaction().execute(async (tx) => {
+    await sql`select from budget where scope = ${agentScope(agentName)} for update`.execute(tx);
+    settling = ledger.settleHold(hold, cost(agentName, 1n));
+    await someoneWaits();
+    const free = await database.query('select from hold where id = $1 for update skip locked', [hold.id]);
+    expect(free).toEqual([]);
+  });
+  expect(await settling).toMatchObject({ state: 'settled' });
+});
+
 test('settling twice books once, also when both settle at the same time', async () => {
   const agentName = await agentWith({ daily: 1000n });
   const hold = await mustReserve(agentName, 500n);
@@ -197,7 +260,11 @@ test('a new day has a budget of its own while the month goes on', async () => {
   const reserveAt = async (at: string, amount: number) =>
     await database.query<{ state: string; period: string | null }>(
       'select state, period from reserve_holds($1, $2, $3)',
-      [agentScope(agentName), JSON.stringify([{ id: newId(), key: newId(), amountMicros: amount, validMs: 3_600_000 }]), at],
+      [
+        agentScope(agentName),
+        JSON.stringify([{ id: newId(), key: newId(), amountMicros: amount, validMs: 3_600_000 }]),
+        at,
+      ],
     );
   expect(await reserveAt('2027-03-30T23:59:59.999Z', 1000)).toEqual([{ state: 'granted', period: null }]);
   expect(await reserveAt('2027-03-30T23:59:59.999Z', 1)).toEqual([{ state: 'refused', period: 'daily' }]);
@@ -329,7 +396,8 @@ test('the holds of a killed process expire and their money can be used again', a
   const agentName = await agentWith({ daily: 100n });
   const core = path.resolve(import.meta.dirname, '../../../core');
   const script = `
-    import { pino } from 'pino';
+    import { sql } from 'kysely';
+import { pino } from 'pino';
     import { createPool, openDatabase } from '${core}/kit/database.ts';
     import { openLedger } from '${core}/budgets/open-ledger.ts';
     const db = openDatabase(createPool({ url: '${database.url}', connectionsMax: 2, applicationName: 'tests', log: pino({ level: 'silent' }) }));

@@ -56,7 +56,7 @@ interface Held {
 
 /** Opens the database in a process of its own, so that it can be killed. */
 async function hold(dataDir: string, uid?: number): Promise<{ readonly child: ChildProcess; readonly held: Held }> {
-  const script = path.join(import.meta.dirname, 'hold-database.ts');
+  const script = path.join(import.meta.dirname, 'hold-database.main.ts');
   const user = uid === undefined ? {} : { uid, gid: uid, env: { PATH: process.env['PATH'], HOME: '/nonexistent' } };
   const child = spawn(process.execPath, [script, dataDir], { stdio: ['ignore', 'pipe', 'inherit'], ...user });
   children.push(child);

@@ -404,6 +404,15 @@ describe('console stream', () => {
     stop();
   });
 
+  it('a server with terminals on it stops at once', async () => {
+    const { events } = await follow('stopping');
+    const start = performance.now();
+    await stage.restart();
+    expect(performance.now() - start).toBeLessThan(1_500);
+    await send('stopping', 'after', 'after');
+    expect(messageIds(events)).toEqual([]);
+  });
+
   it('only so many terminals may follow at once, and one that leaves makes room', async () => {
     const open = await Promise.all(Array.from({ length: 64 }, () => follow('crowd')));
     const refused = await stage.request('/api/console/stream?room=crowd');

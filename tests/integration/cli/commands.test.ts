@@ -1,0 +1,179 @@
+import { userInfo } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { loadProjectAgents } from '#app/load-project-agents.ts';
+import type { CliDeps } from '#cli/cli-deps.ts';
+import { runProgram } from '#cli/run-program.ts';
+import { requestApproval } from '#core/approvals/request-approval.ts';
+import { newId } from '#core/kit/ids.ts';
+import { acceptTurns } from '#core/lanes/accept-turns.ts';
+import { identify } from '#core/people/identify.ts';
+import { pairIdentity } from '#core/people/pair-identity.ts';
+import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+
+const repository = path.resolve(import.meta.dirname, '../../..');
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await openTestDatabase();
+});
+afterAll(async () => await database[Symbol.asyncDispose]());
+
+/** Runs a command against the test's database. */
+async function run(...argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  let stdout = '';
+  let stderr = '';
+  const refuse = () => {
+    throw new Error('this command was not to use that');
+  };
+  const deps: CliDeps = {
+    version: '1.2.3',
+    installDir: repository,
+    terminal: {
+      stdout: { write: (text: string) => (stdout += text) },
+      stderr: { write: (text: string) => (stderr += text) },
+      hasColour: false,
+    },
+    signal: new AbortController().signal,
+    start: refuse,
+    diagnose: refuse,
+    readSettings: refuse,
+    findGateway: refuse,
+    listSandboxes: refuse,
+    loadAgents: async () => await loadProjectAgents({ agentsDir: path.join(repository, 'agents') }),
+    openDatabase: async () => ({ db: database.db, [Symbol.asyncDispose]: async () => undefined }),
+  };
+  const code = await runProgram(deps, argv, { showStack: false });
+  return { code, stdout, stderr };
+}
+
+async function json(...argv: string[]): Promise<unknown> {
+  const { code, stdout, stderr } = await run(...argv, '--json');
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
+}
+
+/** A session with one queued turn, in a chat of its own. */
+async function givenTurn(): Promise<{ sessionId: string; turnId: string }> {
+  const sessionId = newId();
+  const turnId = newId();
+  const origin = { channel: 'test', account: 'bot', room: sessionId, kind: 'dm' } as const;
+  const key = `test:bot:${sessionId}:-`;
+  await database.query('insert into thread (thread_key, conversation) values ($1, $2)', [key, JSON.stringify(origin)]);
+  await database.query('insert into session (id, thread_key, agent_name, origin) values ($1, $2, $3, $4)', [
+    sessionId,
+    key,
+    'assistant',
+    JSON.stringify(origin),
+  ]);
+  await database.db.transaction().execute(async (tx) => {
+    await acceptTurns(tx, [
+      {
+        turnId,
+        sessionId,
+        eventKey: newId(),
+        mode: 'followup',
+        kind: 'message',
+        agentName: 'assistant',
+        agentVersion: 'v1',
+        origin,
+        payload: { text: 'hello' },
+      },
+    ]);
+  });
+  return { sessionId, turnId };
+}
+
+test('apply puts the bundled agents in force, and again changes nothing', async () => {
+  expect(await json('apply')).toMatchObject({ added: ['assistant', 'coder'], removed: [] });
+  expect(await json('apply')).toMatchObject({ added: [], changed: [], unchanged: ['assistant', 'coder'] });
+  expect(await json('agent', 'list')).toMatchObject({ agents: [{ name: 'assistant' }, { name: 'coder' }] });
+  expect((await run('agent', 'show', 'coder')).stdout).toContain('"name": "coder"');
+  expect(await run('agent', 'show', 'codr')).toMatchObject({ code: 1, stderr: expect.stringContaining('"coder"') });
+});
+
+test('a code from pair makes somebody what it says, once', async () => {
+  const { code } = (await json('pair', '--role', 'admin')) as { code: string };
+  const identity = await identify(database.db, {
+    channel: 'test',
+    account: 'bot',
+    externalId: newId(),
+    displayName: 'Ada',
+  });
+  const pair = async () =>
+    await database.db.transaction().execute(async (tx) => await pairIdentity(tx, identity, code));
+  expect(await pair()).toMatchObject({ role: 'admin', displayName: 'Ada' });
+  expect(await pair()).toBeUndefined();
+  expect((await run('pair', '--role', 'king')).code).toBe(1);
+});
+
+test('session list, show and kill see and end the queued work', async () => {
+  const { sessionId } = await givenTurn();
+  expect(await json('session', 'list')).toMatchObject({
+    sessions: expect.arrayContaining([expect.objectContaining({ id: sessionId, queuedTurns: 1 })]),
+  });
+  expect(await run('session', 'kill', sessionId)).toMatchObject({ code: 0, stdout: '1 waiting turns were ended\n' });
+  expect(await run('session', 'kill', sessionId)).toMatchObject({
+    code: 0,
+    stdout: 'nothing was running or waiting\n',
+  });
+  expect(await json('session', 'show', sessionId)).toMatchObject({ session: { id: sessionId, state: 'active' } });
+  for (const id of [newId(), 'nonsense']) {
+    expect(await run('session', 'kill', id)).toMatchObject({ code: 1, stderr: expect.stringContaining('no session') });
+  }
+});
+
+test('an approval is listed, denied once with its reason, and then already decided', async () => {
+  const { sessionId, turnId } = await givenTurn();
+  const { approval } = await database.db.transaction().execute(
+    async (tx) =>
+      await requestApproval(tx, {
+        sessionId,
+        turnId,
+        callId: 'call-1',
+        agentName: 'assistant',
+        action: {
+          tool: 'exec',
+          arguments: { command: 'rm -r build' },
+          permission: 'tool.exec',
+          resource: 'rm -r build',
+        },
+        summary: 'Run `rm -r build`',
+        risk: 'medium',
+        costMicros: undefined,
+        requesterId: undefined,
+        approvers: [['role:owner']],
+        requesterMayApprove: true,
+        conversation: { channel: 'test', account: 'bot', room: sessionId, kind: 'dm' },
+        validMs: 60_000,
+      }),
+  );
+  expect((await run('approvals', 'list')).stdout).toContain(approval.id);
+  expect(await run('approvals', 'deny', approval.id, '--reason', 'not today')).toMatchObject({ code: 0, stderr: '' });
+  expect(await json('approvals', 'list', '--all')).toMatchObject({
+    approvals: [{ id: approval.id, state: 'denied', reason: 'not today', decidedByName: userInfo().username }],
+  });
+  expect((await run('approvals', 'approve', approval.id)).code).toBe(1);
+  expect((await run('approvals', 'list')).stdout).toBe('Nothing waits for an answer.\n');
+});
+
+test.each([
+  ['approvals', 'approve'],
+  ['approvals', 'deny'],
+  ['grants', 'revoke'],
+])('%s %s refuses what does not exist', async (...command) => {
+  for (const id of [newId(), "x' or true"]) {
+    const { code, stderr } = await run(...command, id);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/no (approval|remembered)|unknown|not known|does not exist/i);
+  }
+});
+
+test('costs are zero when nothing was spent, in every grouping and period', async () => {
+  for (const by of ['agent', 'model', 'person']) {
+    for (const period of ['today', 'week', 'month']) {
+      expect(await json('costs', '--by', by, '--period', period)).toMatchObject({ totalMicros: '0', rows: [] });
+    }
+  }
+  expect((await run('costs', '--by', 'colour')).code).toBe(1);
+});

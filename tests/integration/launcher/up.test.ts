@@ -1,0 +1,106 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import path from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { findClusterPlace } from '#app/embedded-postgres/cluster-place.ts';
+import { processIdentity } from '#app/embedded-postgres/process-identity.ts';
+import { readPostmasterFile } from '#app/embedded-postgres/running-server.ts';
+import { freePort } from '#tests/support/free-port.ts';
+
+const launcher = path.resolve(import.meta.dirname, '../../../switchyard');
+let folder = '';
+const running: ChildProcess[] = [];
+
+beforeAll(() => {
+  folder = mkdtempSync('/tmp/switchyard-up-');
+  chmodSync(folder, 0o755);
+  mkdirSync(path.join(folder, 'home'));
+});
+afterEach(async () => {
+  for (const child of running.splice(0)) {
+    child.kill('SIGTERM');
+    await vi.waitFor(() => expect(child.exitCode ?? child.signalCode).not.toBeNull(), 20_000);
+  }
+});
+afterAll(() => {
+  const server = readPostmasterFile(findClusterPlace(path.join(folder, 'data')).cluster);
+  if (server !== undefined && processIdentity(server.pid) !== undefined) process.kill(server.pid, 'SIGKILL');
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Up {
+  readonly child: ChildProcess;
+  readonly url: string;
+  text(): string;
+  exitCode(): Promise<number | null>;
+}
+
+/** `./switchyard up` as a newcomer runs it: an empty home, no settings but where to put things. */
+async function up(port?: number): Promise<Up> {
+  const chosen = port ?? (await freePort());
+  const child = spawn(launcher, ['up'], {
+    cwd: '/',
+    env: {
+      PATH: process.env['PATH'],
+      HOME: path.join(folder, 'home'),
+      SWITCHYARD_DATA_DIR: path.join(folder, 'data'),
+      SWITCHYARD_PORT: String(chosen),
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  running.push(child);
+  let text = '';
+  child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  const closed = new Promise<number | null>((resolve) => child.once('close', resolve));
+  return { child, url: `http://127.0.0.1:${chosen}`, text: () => text, exitCode: async () => await closed };
+}
+
+async function ready(process: Up): Promise<void> {
+  await vi.waitFor(() => expect(process.text()).toContain('Switchyard is running'), { timeout: 40_000, interval: 20 });
+  expect((await fetch(`${process.url}/readyz`)).status).toBe(200);
+}
+
+test('up on an empty machine gets ready, tells what to do next, and stops cleanly', async () => {
+  const first = await up();
+  await ready(first);
+  expect(first.text()).toMatch(/\.\/switchyard chat[\s\S]*\/queues[\s\S]*demo/);
+  first.child.kill('SIGINT');
+  expect(await first.exitCode()).toBe(0);
+  expect(readPostmasterFile(findClusterPlace(path.join(folder, 'data')).cluster)).toBeUndefined();
+});
+
+test('a second up on the same data is refused, and the first goes on', async () => {
+  const first = await up();
+  await ready(first);
+  const second = await up();
+  expect(await second.exitCode()).toBe(1);
+  expect(second.text()).toContain(`in use by another switchyard, process ${first.child.pid}`);
+  expect((await fetch(`${first.url}/readyz`)).status).toBe(200);
+});
+
+test('up on a port that is taken says so and leaves no database behind', async () => {
+  const port = await freePort();
+  const squatter = createServer((_request, response) => response.end('mine'));
+  await new Promise<void>((resolve) => squatter.listen(port, '127.0.0.1', resolve));
+  const refused = await up(port);
+  expect(await refused.exitCode()).toBe(1);
+  expect(refused.text()).toMatch(new RegExp(`${port}[\\s\\S]*SWITCHYARD_PORT`));
+  expect(readPostmasterFile(findClusterPlace(path.join(folder, 'data')).cluster)).toBeUndefined();
+  squatter.closeAllConnections();
+  await new Promise((resolve) => squatter.close(resolve));
+});
+
+test('after kill -9 the next up takes the database over', async () => {
+  const first = await up();
+  await ready(first);
+  const { cluster } = findClusterPlace(path.join(folder, 'data'));
+  const before = readPostmasterFile(cluster)?.pid;
+  first.child.kill('SIGKILL');
+  await first.exitCode();
+  const second = await up();
+  await ready(second);
+  expect(readPostmasterFile(cluster)?.pid).toBe(before);
+  expect(readFileSync(path.join(folder, 'data/supervisor.lock'), 'utf8')).toMatch(new RegExp(`^${second.child.pid} `));
+});
