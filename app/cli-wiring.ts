@@ -6,6 +6,7 @@ import type { Terminal } from '#cli/terminal.ts';
 import { AppError } from '#core/kit/errors.ts';
 import { type Config, installDir, loadConfig } from './config.ts';
 import { joinDatabaseSource, openMigrated } from './database-source.ts';
+import { ensureDataDir } from './ensure-data-dir.ts';
 import { findGatewayUrl } from './gateway-file.ts';
 
 /** Connects the command line to the rest of the product. What a command does not need is not even loaded. */
@@ -18,6 +19,7 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
     signal,
     start: async (mode, stop) => {
       const config = loadConfig();
+      ensureDataDir(config.dataDir);
       const [{ openLog }, { start }] = await Promise.all([import('./open-log.ts'), import('./start.ts')]);
       await start(config, mode, openLog(config, mode === 'all' ? 'file' : 'stdout'), stop, (text) => {
         terminal.stdout.write(`${text}\n`);

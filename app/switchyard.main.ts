@@ -1,13 +1,11 @@
-import { runProgram } from '#cli/run-program.ts';
-import { wireCli } from './cli-wiring.ts';
-import { hasDebugOutput } from './config.ts';
-import { stopSignal } from './stop-signal.ts';
+import { enableCompileCache } from 'node:module';
+import path from 'node:path';
 
-// A reader that has seen enough (`| head`) closes the pipe; that is no failure.
-process.stdout.on('error', (err: NodeJS.ErrnoException) => process.exit(err.code === 'EPIPE' ? 0 : 1));
+// Before anything else is loaded. Measured for `up` on existing data: ready 0.84 instead of 1.19 s, and 16 MB less. Where
+// the folder cannot be written to, as in a container, nothing is kept.
+enableCompileCache(path.resolve(import.meta.dirname, '../.switchyard/cache/compile'));
 
-const terminal = { stdout: process.stdout, stderr: process.stderr, hasColour: process.stdout.hasColors?.() ?? false };
-const deps = wireCli(terminal, stopSignal());
-process.exitCode = await runProgram(deps, process.argv.slice(2), { showStack: hasDebugOutput() });
+const { main } = await import('./main.ts');
+process.exitCode = await main(process.argv.slice(2));
 // A connection that nobody waits for any more must not keep a finished process alive.
 setTimeout(() => process.exit(), 2000).unref();

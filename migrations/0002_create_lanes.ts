@@ -166,7 +166,12 @@ const writers = /* sql */ `
       state = case when outbox.state in ('dead', 'sending') then outbox.state else 'pending' end
     where outbox.body is distinct from excluded.body or outbox.is_final is distinct from excluded.is_final;
     get diagnostics changed = row_count;
-    if changed > 0 then perform pg_notify('outbox', ''); end if;
+    if changed > 0 then
+      -- One bell per account, so that only its deliverers look.
+      perform pg_notify('outbox', k.account) from (
+        select distinct (item -> 'conversation' ->> 'channel') || ':' || (item -> 'conversation' ->> 'account') as account
+        from jsonb_array_elements(items) item) k;
+    end if;
   end $$;
 
   -- Appends events in the order given: [{sessionId, turnId, kind, payload}]. The caller holds the lane locks.

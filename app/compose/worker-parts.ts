@@ -61,7 +61,9 @@ export async function openWorker(services: Services): Promise<{ readonly parts: 
       {
         name: `delivery ${sender.channel} ${sender.account}`,
         run: async (signal) => {
-          const stopListening = await presence.listen('outbox', () => loop.nudge());
+          const stopListening = await presence.listen('outbox', (account) => {
+            if (account === `${sender.channel}:${sender.account}`) loop.nudge();
+          });
           try {
             await loop.run(signal);
           } finally {

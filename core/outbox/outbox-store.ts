@@ -108,8 +108,11 @@ export interface DeliveryResult {
   readonly outcome: DeliveryOutcome;
 }
 
-/** Records what became of leased deliveries, in one statement. */
-export async function recordDeliveries(db: Db, owner: string, results: readonly DeliveryResult[]): Promise<void> {
+/**
+ * Records what became of leased deliveries, in one statement.
+ * @returns whether something else is pending in their threads now.
+ */
+export async function recordDeliveries(db: Db, owner: string, results: readonly DeliveryResult[]): Promise<boolean> {
   const items = results.map(({ id, revision, outcome }) => ({
     id,
     revision,
@@ -119,7 +122,8 @@ export async function recordDeliveries(db: Db, owner: string, results: readonly 
     forget: outcome.state === 'retry' && outcome.forgetIds === true,
     reason: outcome.state === 'sent' ? null : outcome.reason.slice(0, 500),
   }));
-  await sql`
+  const { rows } = await sql<{ has_more: boolean }>`
+    with recorded as (
     update outbox o set
       state = case
         when r.state = 'retry' then 'pending'
@@ -134,7 +138,13 @@ export async function recordDeliveries(db: Db, owner: string, results: readonly 
     from jsonb_to_recordset(${JSON.stringify(items)}::jsonb)
       as r(id uuid, revision int, state text, ids jsonb, after_ms int, forget boolean, reason text)
     where o.id = r.id and o.owner = ${owner} and o.state = 'sending'
+    returning o.thread_key, o.state
+    )
+    select exists (select 1 from recorded where state = 'pending')
+        or exists (select 1 from outbox p join recorded d on d.thread_key = p.thread_key where p.state = 'pending')
+      as has_more
   `.execute(db);
+  return rows[0]?.has_more ?? false;
 }
 
 /** A delivery whose sender died: the platform may or may not have the message. */

@@ -52,8 +52,13 @@ function flatten(content: unknown): string {
 export const patienceMs = 60_000;
 
 /** A product whose people are known already and whose threads answer one message after the other; nothing runs yet. */
-export async function prepareCrew(chats: readonly number[], options: ProductOptions = {}): Promise<Product> {
-  const product = await Product.prepare({ agents: [clerk], script: clerkBrain, ...options });
+export async function prepareCrew(
+  chats: readonly number[],
+  options: Pick<ProductOptions, 'env'> & { readonly budget?: string } = {},
+): Promise<Product> {
+  const { budget = '', ...rest } = options;
+  const agents = [{ ...clerk, frontMatter: `${clerk.frontMatter}\n${budget}` }];
+  const product = await Product.prepare({ agents, script: clerkBrain, ...rest });
   const { db } = product.database;
   const [account = ''] = product.telegram.token.split(':');
   for (const chat of chats) {
@@ -79,9 +84,11 @@ function tail(product: Product): string {
   return product.output.slice(-3000);
 }
 
-/** Waits until nothing is on its way any more: no event, no turn, no message. */
+/** Waits until nothing is on its way any more: no update, no event, no turn, no message. */
 export async function settled(product: Product, timeoutMs = patienceMs): Promise<void> {
   await until(product, timeoutMs, async () => {
+    // An update the gateway has not confirmed may not even be stored.
+    if (product.telegram.updates.pending > 0) return { updates: product.telegram.updates.pending };
     const [row] = await product.database.query<Record<string, number>>(`
       select (select count(*)::int from inbox where state = 'pending') as inbox,
              (select count(*)::int from turn where state in ('queued', 'running')) as turns,

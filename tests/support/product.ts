@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
+import { inject } from 'vitest';
 import { labels, workspaceVolume } from '#workers/sandbox/container-spec.ts';
 import { type ModelServer, type Script, startModelServer } from '../fakes/model-server.ts';
 import { FakeTelegram } from '../fakes/telegram/fake-telegram.ts';
@@ -93,6 +94,7 @@ export class Product implements AsyncDisposable {
       ANTHROPIC_BASE_URL: model.anthropicBaseUrl,
       TELEGRAM_BOT_TOKEN: telegram.token,
       TELEGRAM_API_ROOT: telegram.apiRoot,
+      DOCKER_HOST: inject('dockerHost'),
       LOG_LEVEL: 'debug',
       ...options.env,
     };
@@ -133,13 +135,13 @@ export class Product implements AsyncDisposable {
     return running;
   }
 
-  /** Ends a process the hard way. */
-  async kill(mode: Mode, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+  /** Ends a process, the hard way unless told. @returns how it ended. */
+  async kill(mode: Mode, signal: NodeJS.Signals = 'SIGKILL'): Promise<string> {
     const [victim] = this.#running.filter((running) => running.mode === mode);
     if (victim === undefined) throw new Error(`no ${mode} is running`);
     this.#running = this.#running.filter((running) => running !== victim);
     victim.child.kill(signal);
-    await victim.exited;
+    return await victim.exited;
   }
 
   /** Waits until a process has ended by itself, as one with an armed failpoint does. */

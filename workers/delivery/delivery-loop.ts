@@ -49,7 +49,7 @@ export class DeliveryLoop {
     this.#deps = deps;
     this.#record = coalesce<DeliveryResult, void>(
       async (results) => {
-        await recordDeliveries(deps.db, deps.owner, results);
+        if (await recordDeliveries(deps.db, deps.owner, results)) this.nudge();
         return results.map(() => undefined);
       },
       { batchMax: 100 },
@@ -98,8 +98,9 @@ export class DeliveryLoop {
     });
     for (const delivery of deliveries) {
       const work = this.#deliver(delivery).finally(() => {
+        const wasFull = this.#inFlight.size >= inFlightMax;
         this.#inFlight.delete(work);
-        this.nudge();
+        if (wasFull) this.nudge();
       });
       this.#inFlight.add(work);
     }

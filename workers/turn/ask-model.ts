@@ -28,6 +28,7 @@ export function createAskModel(deps: AskModelDeps): AskModel {
   return async (request, options) => {
     const { agent, work } = request;
     const holds = new Map<number, Hold>();
+    const bookings: Promise<void>[] = [];
     const result = await callModel(deps.call, {
       chain: resolveChain(agent.model, agent.fallbacks, deps.defaultModel),
       request: {
@@ -50,7 +51,12 @@ export function createAskModel(deps: AskModelDeps): AskModel {
         if (hold !== undefined) holds.set(attempt.attemptNumber, hold);
       },
       afterAttempt: async (attempt, outcome) => {
-        await book(deps, request, attempt, holds.get(attempt.attemptNumber), outcome);
+        const hold = holds.get(attempt.attemptNumber);
+        const booking = book(deps, request, attempt, hold, outcome);
+        bookings.push(booking);
+        // What was held must be settled before the next attempt asks for room; a plain record can be written meanwhile.
+        if (hold !== undefined) await booking;
+        else booking.catch(() => undefined);
       },
     });
     const answer: ModelAnswer = {
@@ -59,6 +65,7 @@ export function createAskModel(deps: AskModelDeps): AskModel {
       usage: result.usage,
       costMicros: result.costMicros,
       model: result.ref.text,
+      booked: Promise.all(bookings).then(() => undefined),
     };
     return answer;
   };

@@ -117,12 +117,12 @@ async function loop(pass: Pass): Promise<PassOutcome> {
       );
     }
     const answer = await ask(pass);
+    await Promise.all([answer.booked, pass.live.pause()]);
     const calls = toolCalls(answer.message);
     const text = textOf(answer.message);
     log.add(answerEvent(answer));
     if (calls.length === 0) return done(pass, answer, text);
     pass.partial = '';
-    await pass.live.pause();
     // The calls are stored before they are carried out; what was said with them goes out with the same commit.
     await reach(pass, text.trim() === '' ? [] : [sayMessage(work, log.texts.length - 1, text, draftIdOf(work.turnId))]);
   }

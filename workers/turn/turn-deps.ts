@@ -64,6 +64,8 @@ export interface ModelAnswer {
   readonly usage: Usage;
   readonly costMicros: bigint;
   readonly model: string;
+  /** Resolves when the cost is on the ledger; the turn does not end before that. */
+  readonly booked: Promise<void>;
 }
 
 export type AskModel = (

@@ -31,7 +31,8 @@ afterEach(async () => {
     const { cluster } = findClusterPlace(path.join(folder, 'data'));
     const server = readPostmasterFile(cluster);
     if (server !== undefined) await killServer(server.pid);
-    rmSync(cluster, { recursive: true, force: true });
+    // The cluster's own parent, which lies outside for a folder the server's user cannot enter.
+    rmSync(path.dirname(cluster), { recursive: true, force: true });
     rmSync(folder, { recursive: true, force: true });
   }
 });

@@ -185,6 +185,18 @@ test.runIf(process.getuid?.() === 0)('--yes and CI=true answer the question abou
   expect((await launch(['doctor'], { env: { CI: 'true' } })).code).toBe(0);
 });
 
+test.runIf(process.getuid?.() === 0)(
+  'up installs Docker when it may, and without an answer goes on without',
+  async () => {
+    useNode24();
+    fake('apt-get', 'exit 0');
+    expect(await launch(['up'])).toMatchObject({ code: 0, stderr: '' });
+    expect(calls()).toEqual([]);
+    expect((await launch(['up', '--yes'])).code).toBe(0);
+    expect(calls()).toContain('apt-get install -y -q --no-install-recommends docker.io');
+  },
+);
+
 test('packages are installed when the lockfile changed, and only then', async () => {
   useNode24();
   const changed = JSON.stringify({ ...lockfile, packages: { 'node_modules/a': { version: '2.0.0' } } });

@@ -1,0 +1,23 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { AppError } from '#core/kit/errors.ts';
+
+/**
+ * Makes sure that the data directory is there and can be written to, before anything else is opened.
+ * @throws AppError `config.invalid` with the reason: a full disk, a file in the way, missing rights.
+ */
+export function ensureDataDir(dataDir: string): void {
+  const probe = path.join(dataDir, `.probe.${process.pid}`);
+  try {
+    mkdirSync(dataDir, { recursive: true });
+    // Only a real write finds a full disk and a read-only mount.
+    writeFileSync(probe, 'x');
+    rmSync(probe);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new AppError('config.invalid', `The data directory ${dataDir} cannot be written to (${reason}).`, {
+      mend: 'Make room or correct its owner, or set SWITCHYARD_DATA_DIR to another folder.',
+      cause,
+    });
+  }
+}
