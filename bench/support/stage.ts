@@ -18,7 +18,7 @@ export interface Started {
 }
 
 /** Starts a program and resolves at the first output line that matches. */
-export async function startProgram(
+async function startProgram(
   file: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
@@ -43,7 +43,7 @@ export async function startProgram(
 }
 
 /** A loopback port nobody listens on right now. */
-export async function freePort(): Promise<number> {
+async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();

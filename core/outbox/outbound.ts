@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 /** A button's action: an opaque token (<= 32 bytes) whose meaning is a row in our database, never in the button. */
-export const buttonSchema = z.object({
+const buttonSchema = z.object({
   label: z.string(),
   token: z.string().max(60).optional(),
   url: z.string().optional(),

@@ -15,7 +15,7 @@ const root = path.resolve(import.meta.dirname, '../..');
 type Mode = 'up' | 'gateway' | 'worker';
 
 /** A profile of the tests' own; `grants` and the rest are YAML. */
-export interface TestAgent {
+interface TestAgent {
   readonly name: string;
   readonly frontMatter: string;
   readonly prompt?: string;

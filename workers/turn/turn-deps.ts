@@ -104,7 +104,7 @@ export type Gate = (call: {
   readonly isResumed: boolean;
 }) => Promise<GateDecision>;
 
-export interface TurnLimits {
+interface TurnLimits {
   readonly messageRoundsMax: number;
   readonly taskRoundsMax: number;
   readonly messageMs: number;
