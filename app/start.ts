@@ -5,10 +5,11 @@ import { armFailpoint } from '#core/kit/failpoint.ts';
 import type { Log } from '#core/kit/log.ts';
 import { createSetupCode } from '#core/people/create-setup-code.ts';
 import { gatewayParts, openGatewaySecrets } from './compose/gateway-parts.ts';
+import { type PrepareSandboxDeps, prepareSandbox } from './compose/prepare-sandbox.ts';
 import { type Part, runParts } from './compose/run-parts.ts';
 import { openServices, type Services } from './compose/services.ts';
 import { openWorker } from './compose/worker-parts.ts';
-import type { Config } from './config.ts';
+import { type Config, installDir } from './config.ts';
 import { openDatabaseSource, openMigrated } from './database-source.ts';
 import { gatewayFile } from './gateway-file.ts';
 import { type Greeting, greetingText } from './greeting.ts';
@@ -40,7 +41,11 @@ export async function start(
   stack.use(services.queue);
 
   const parts: Part[] = [];
-  if (mode !== 'gateway') parts.push(...stack.use(await openWorker(services)).parts);
+  if (mode !== 'gateway') {
+    const worker = stack.use(await openWorker(services));
+    parts.push(...worker.parts);
+    if (mode === 'all') parts.push(sandboxPart(worker.sandboxes, log, print));
+  }
   if (mode !== 'worker') parts.push(...(await openGateway(services, mode, source.kind, print)));
   log.info({ mode, database: source.kind, migrations: database.applied.length }, 'started');
   await runParts(parts, log, signal);
@@ -55,7 +60,8 @@ async function openGateway(
 ): Promise<readonly Part[]> {
   const { config, db, log } = services;
   const secrets = await openGatewaySecrets(config.dataDir);
-  const setupCode = await createSetupCode({ db });
+  // Only `up` has a person at its terminal; elsewhere `pair --role owner` makes the code.
+  const setupCode = mode === 'all' ? await createSetupCode({ db }) : undefined;
   const file = gatewayFile(config.dataDir);
   const parts = gatewayParts(services, secrets, (server) => {
     writeFileSync(file, JSON.stringify({ url: server.url, pid: process.pid }), { mode: 0o600 });
@@ -77,10 +83,27 @@ async function openGateway(
     {
       name: 'gateway file',
       run: async (signal) => {
-        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+        await aborted(signal);
         rmSync(file, { force: true });
       },
     },
     ...parts,
   ];
+}
+
+function sandboxPart(sandboxes: PrepareSandboxDeps['sandboxes'], log: Log, print: (text: string) => void): Part {
+  return {
+    name: 'sandbox image',
+    run: async (signal) => {
+      await prepareSandbox({ sandboxes, log, installDir, print }, signal).catch((err: unknown) => {
+        log.warn({ err }, 'sandbox could not be prepared');
+      });
+      await aborted(signal);
+    },
+  };
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

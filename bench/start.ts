@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { measureSandbox } from './sandbox-probe.ts';
+import { measureSandbox } from './support/sandbox-probe.ts';
 import { quantile, round, Stage } from './support/stage.ts';
 
 const runs = 5;

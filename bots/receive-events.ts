@@ -36,6 +36,7 @@ export class EventReceiver {
   readonly #tails = new Map<string, Promise<void>>();
   readonly #taken = new Set<string>();
   readonly #stopping = new AbortController();
+  #recovered: Promise<void> = Promise.resolve();
 
   constructor(deps: ReceiveDeps, channel: Channel) {
     this.#deps = deps;
@@ -47,26 +48,16 @@ export class EventReceiver {
     failpoint('inbox.before');
     const rows = await insertRawEvents(this.#deps.db, this.#channel, events);
     failpoint('inbox.committed');
+    await this.#recovered;
     for (const row of rows) this.#take(row);
   };
 
   /**
-   * Takes up everything an earlier process stored and did not route. Called before a channel is connected: what comes
-   * in next would otherwise overtake the older events of its thread.
+   * To be called before a channel is connected: everything an earlier process stored and did not route is taken up
+   * first. What comes in next would otherwise overtake the older events of its thread.
    */
-  async recover(signal: AbortSignal): Promise<void> {
-    let afterId: string | undefined;
-    while (!signal.aborted) {
-      try {
-        const page = await this.#pending({ olderThanMs: 0, ...(afterId === undefined ? {} : { afterId }) });
-        for (const row of page) this.#take(row);
-        if (page.length < rowsMax) return;
-        afterId = page.at(-1)?.id;
-      } catch (err) {
-        this.#deps.log.warn({ err }, 'inbox could not be read');
-        await pause(sweepMs, signal);
-      }
-    }
+  open(signal: AbortSignal): void {
+    this.#recovered = this.#recover(signal);
   }
 
   /** Takes up what other processes left behind, until the signal aborts. */
@@ -82,6 +73,21 @@ export class EventReceiver {
     // What is stored and not begun is the next process's to route, in the same order.
     this.#stopping.abort();
     await Promise.allSettled(this.#tails.values());
+  }
+
+  async #recover(signal: AbortSignal): Promise<void> {
+    let afterId: string | undefined;
+    while (!signal.aborted) {
+      try {
+        const page = await this.#pending({ olderThanMs: 0, ...(afterId === undefined ? {} : { afterId }) });
+        for (const row of page) this.#take(row);
+        if (page.length < rowsMax) return;
+        afterId = page.at(-1)?.id;
+      } catch (err) {
+        this.#deps.log.warn({ err }, 'inbox could not be read');
+        await pause(sweepMs, signal);
+      }
+    }
   }
 
   async #pending(which: { readonly olderThanMs: number; readonly afterId?: string }): Promise<InboxRow[]> {

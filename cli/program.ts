@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { addAgents } from './agents.ts';
 import { addApprovals } from './approvals.ts';
+import { addAudit } from './audit.ts';
 import { addChat } from './chat-command.ts';
 import type { CliDeps } from './cli-deps.ts';
 import { addConfig } from './config.ts';
@@ -32,6 +33,7 @@ export function buildProgram(deps: CliDeps): Command {
   addAgents(program, deps);
   addSessions(program, deps);
   addApprovals(program, deps);
+  addAudit(program, deps);
   addCosts(program, deps);
   addDoctor(program, deps);
   addConfig(program, deps);

@@ -53,9 +53,11 @@ export function gatewayParts(
       if (receiver === undefined) return [];
       const name = `${channel.channel} ${channel.account}`;
       const connect = async (signal: AbortSignal): Promise<void> => {
-        await receiver.recover(signal);
+        receiver.open(signal);
         await channel.registerCommands(commandList).catch((err: unknown) => {
-          log.warn({ err, channel: channel.channel }, 'commands could not be registered');
+          // A token that is refused is told once, by the connection itself.
+          const level = channel.classify(err).kind === 'auth' ? 'debug' : 'warn';
+          log[level]({ err, channel: channel.channel }, 'commands could not be registered');
         });
         await channel.run(receiver.ingest, signal);
       };

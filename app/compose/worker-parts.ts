@@ -5,12 +5,14 @@ import { createCooldowns } from '#core/models/cooldown.ts';
 import { createCooldownStore } from '#core/models/cooldown-store.ts';
 import { createPriceBook } from '#core/models/price-book.ts';
 import { createPriceStore } from '#core/models/price-store.ts';
+import { dropStale } from '#core/outbox/drop-stale.ts';
 import { compileRolePolicies } from '#core/permissions/role-policy.ts';
 import { DeliveryLoop } from '#workers/delivery/delivery-loop.ts';
 import { LaneRunner } from '#workers/lane/lane-runner.ts';
 import { WorkerPresence } from '#workers/lane/worker-presence.ts';
 import { createModelPorts } from '#workers/models/model-ports.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
+import type { SandboxPort } from '#workers/sandbox/sandbox.ts';
 import { createAskModel } from '#workers/turn/ask-model.ts';
 import { createGate } from '#workers/turn/gate.ts';
 import { runClaimedTurn } from '#workers/turn/run-claimed-turn.ts';
@@ -27,7 +29,9 @@ import { createTools } from './tools.ts';
 const secondMs = 1000;
 
 /** The worker: lanes and turns, deliveries, upkeep. Everything it owns is disposed with the returned stack. */
-export async function openWorker(services: Services): Promise<{ readonly parts: readonly Part[] } & AsyncDisposable> {
+export async function openWorker(
+  services: Services,
+): Promise<{ readonly parts: readonly Part[]; readonly sandboxes: SandboxPort } & AsyncDisposable> {
   const { db, log, clock, queue, config, databaseUrl } = services;
   const stack = new AsyncDisposableStack();
   const presence = stack.use(await WorkerPresence.open({ databaseUrl, log }));
@@ -55,6 +59,7 @@ export async function openWorker(services: Services): Promise<{ readonly parts: 
     upkeep('approvals', secondMs, async (signal) => {
       await sweepApprovals({ db, ring: async (wakes) => await queue.wakes.ring(wakes) }, signal);
     }),
+    upkeep('stale messages', 10 * secondMs, async () => await dropStale({ db })),
     upkeep('holds', 10 * secondMs, async (signal) => await expireHolds({ db }, signal)),
     ...deliveries.flatMap(({ sender, loop }): Part[] => [
       upkeep(`deliveries ${sender.channel}`, secondMs, async () => await sweepDeliveries({ db, log }, sender)),
@@ -74,7 +79,7 @@ export async function openWorker(services: Services): Promise<{ readonly parts: 
     ]),
     { name: 'lanes', run: async (signal) => await runner.run(signal) },
   ];
-  return { parts, [Symbol.asyncDispose]: async () => await stack.disposeAsync() };
+  return { parts, sandboxes, [Symbol.asyncDispose]: async () => await stack.disposeAsync() };
 
   function upkeep(what: string, ms: number, work: (signal: AbortSignal) => Promise<unknown>): Part {
     return {

@@ -1,5 +1,6 @@
 import type { Api } from 'grammy';
 import type { Clock } from '#core/kit/clock.ts';
+import { AppError } from '#core/kit/errors.ts';
 import type { Log } from '#core/kit/log.ts';
 import type { ChannelHealth, Ingest } from '../channel.ts';
 import { classifyTelegramError } from './telegram-errors.ts';
@@ -72,7 +73,7 @@ export async function pollUpdates(deps: PollDeps, ingest: Ingest, signal: AbortS
       if (failure.kind === 'auth') {
         const detail = `Telegram does not accept the bot token (${failure.reason}); set TELEGRAM_BOT_TOKEN to a valid one and restart`;
         reportHealth({ state: 'halted', detail });
-        log.error({ reason: failure.reason }, 'telegram token was refused');
+        log.error({ err: new AppError('config.invalid', detail) }, 'telegram token was refused');
         await aborted(signal);
         break;
       }

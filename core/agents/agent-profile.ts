@@ -24,6 +24,8 @@ export const agentFrontMatterSchema = z.strictObject({
   /** `default`, `demo`, `openai:<id>`, `anthropic:<id>`, `<provider>:<id>`, or a bare id whose prefix tells the vendor. */
   model: z.string().default('default'),
   fallbacks: z.array(z.string()).default([]),
+  /** Passed on to models that take one; Anthropic's refuse it and are not sent it. */
+  temperature: z.number().min(0).max(2).optional(),
   effort: z.enum(['none', 'low', 'medium', 'high', 'max']).optional(),
   output_tokens_max: z.int().min(64).max(128_000).default(8192),
   tools: z.array(z.string()).default([]),

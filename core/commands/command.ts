@@ -21,7 +21,7 @@ export type Command = (
 
 export type RunCommand = (known: KnownEvent, name: string, args: string) => Promise<void>;
 
-const names = new Set([...commandList.map((command) => command.name), 'start']);
+const names = new Set([...commandList.map((command) => command.name), 'start', 'reset']);
 
 /** Whether a command name is ours; in a group any other is left to other bots. */
 export function isRunnable(name: string): boolean {

@@ -27,17 +27,19 @@ export function threadCommands(deps: CommandDeps): Record<string, Command> {
   const help: Command = async (_tx, known) => ({
     markdown: helpText(known.thread.agentName ?? deps.defaultAgent),
   });
+  const startAfresh: Command = async (tx, known, _args, afterCommit) => {
+    for (const session of await activeSessions(tx, known.thread.threadKey)) {
+      const { wake } = await cancelSessionWork(tx, session.id);
+      if (wake !== undefined) afterCommit(async () => await deps.ring([wake]));
+    }
+    await endThreadSessions(tx, known.thread.threadKey);
+    return { markdown: 'A new conversation. What was said before stays in the record, but I start afresh.' };
+  };
   return {
     help,
     start: help,
-    new: async (tx, known, _args, afterCommit) => {
-      for (const session of await activeSessions(tx, known.thread.threadKey)) {
-        const { wake } = await cancelSessionWork(tx, session.id);
-        if (wake !== undefined) afterCommit(async () => await deps.ring([wake]));
-      }
-      await endThreadSessions(tx, known.thread.threadKey);
-      return { markdown: 'A new conversation. What was said before stays in the record, but I start afresh.' };
-    },
+    new: startAfresh,
+    reset: startAfresh,
     stop: async (tx, known, _args, afterCommit) => {
       let asked = 0;
       let ended = 0;

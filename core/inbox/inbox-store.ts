@@ -16,19 +16,45 @@ export interface InboxRow {
 
 const storedSchema = z.object({ id: z.string(), dedup_key: z.string() });
 
+interface RawEvent {
+  readonly dedupKey: string;
+  readonly raw: unknown;
+}
+
 /**
  * Stores raw events; a key that is already there is left alone. Returns the rows that are new, in their given order.
- * NUL and lone surrogates, which jsonb refuses, are replaced first: hostile input must not block the events behind it.
+ * Hostile input must not block the events behind it: NUL and lone surrogates, which jsonb refuses, are replaced, and of
+ * an event that cannot be stored at all (nested too deep, too long) only the reason is kept.
  */
 export async function insertRawEvents(
   db: Db,
   source: { readonly channel: string; readonly account: string },
-  events: readonly { readonly dedupKey: string; readonly raw: unknown }[],
+  events: readonly RawEvent[],
 ): Promise<InboxRow[]> {
   if (events.length === 0) return [];
+  try {
+    return await insertBatch(db, source, events);
+  } catch (err) {
+    if (!isUnstorable(err)) throw err;
+    const [first, ...others] = events;
+    if (first === undefined) return [];
+    if (others.length === 0) {
+      return await insertBatch(db, source, [{ dedupKey: first.dedupKey, raw: { unstorable: String(err) } }]);
+    }
+    const rows: InboxRow[] = [];
+    for (const event of events) rows.push(...(await insertRawEvents(db, source, [event])));
+    return rows;
+  }
+}
+
+async function insertBatch(
+  db: Db,
+  source: { readonly channel: string; readonly account: string },
+  events: readonly RawEvent[],
+): Promise<InboxRow[]> {
   const items = events.map((event) => ({
     id: newId(),
-    key: event.dedupKey,
+    key: toWellFormed(event.dedupKey),
     raw: JSON.parse(toStorableJson(event.raw)) as unknown,
   }));
   const { rows } = await sql`
@@ -42,6 +68,13 @@ export async function insertRawEvents(
   return items
     .filter((item) => stored.has(item.id))
     .map((item) => ({ id: item.id, ...source, dedupKey: item.key, raw: item.raw, attempts: 0 }));
+}
+
+/** Whether an event itself is at fault: our serialiser ran out of stack, or Postgres refused data or its size. */
+function isUnstorable(err: unknown): boolean {
+  if (err instanceof RangeError) return true;
+  const code = err instanceof Error && 'code' in err ? err.code : undefined;
+  return typeof code === 'string' && /^(22|54)/.test(code);
 }
 
 /**

@@ -25,6 +25,7 @@ const answerMs = 3000;
 export class SteadyConnection implements AsyncDisposable {
   readonly #options: SteadyConnectionOptions;
   #client: pg.Client | undefined;
+  #runOnClient: RunSql | undefined;
   #timer: NodeJS.Timeout | undefined;
   #connecting: Promise<void> = Promise.resolve();
   #isClosed = false;
@@ -41,9 +42,9 @@ export class SteadyConnection implements AsyncDisposable {
   /** Runs a statement; undefined while there is no connection. A failed statement gives the connection up. */
   async run(text: string, values: readonly unknown[] = []): Promise<Record<string, unknown>[] | undefined> {
     const client = this.#client;
-    if (client === undefined) return undefined;
+    if (client === undefined || this.#runOnClient === undefined) return undefined;
     try {
-      return await runOn(client)(text, values);
+      return await this.#runOnClient(text, values);
     } catch (err) {
       this.#lose(client, err);
       return undefined;
@@ -73,17 +74,19 @@ export class SteadyConnection implements AsyncDisposable {
       query_timeout: answerMs,
       connectionTimeoutMillis: answerMs,
     });
+    const run = runOn(client);
     client.on('error', (err) => this.#lose(client, err));
     client.on('end', () => this.#lose(client, new Error('the server closed the connection')));
     client.on('notification', (message) => onNotify(message.channel, message.payload ?? ''));
     try {
       await client.connect();
-      await onConnect(runOn(client));
+      await onConnect(run);
     } catch (err) {
       void client.end().catch(() => {});
       throw err;
     }
     this.#client = client;
+    this.#runOnClient = run;
   }
 
   #lose(client: pg.Client, err: unknown): void {
@@ -106,6 +109,12 @@ export class SteadyConnection implements AsyncDisposable {
   }
 }
 
+/** One statement after the other: the driver warns about, and will refuse, a second one while the first runs. */
 function runOn(client: pg.Client): RunSql {
-  return async (text, values = []) => (await client.query<Record<string, unknown>>(text, [...values])).rows;
+  let last: Promise<unknown> = Promise.resolve();
+  return (text, values = []) => {
+    const result = last.then(async () => (await client.query<Record<string, unknown>>(text, [...values])).rows);
+    last = result.catch(() => undefined);
+    return result;
+  };
 }

@@ -47,6 +47,8 @@ export interface ModelRequest {
   readonly tools: readonly ModelTool[];
   /** Upper bound of answer tokens; the budget hold is computed from it. */
   readonly outputTokensMax: number;
+  /** Left out unless the operator set it: several vendors refuse any value. */
+  readonly temperature?: number;
   readonly effort?: 'none' | 'low' | 'medium' | 'high' | 'max';
   /** Stable per session, so that the provider's prompt cache can be hit. */
   readonly cacheKey?: string;

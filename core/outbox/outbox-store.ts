@@ -15,6 +15,8 @@ export interface Delivery {
   /** Platform ids of the message as last delivered; undefined for one that was never sent. */
   readonly platformIds: readonly string[] | undefined;
   readonly attempts: number;
+  /** Since the message was written first, in milliseconds. */
+  readonly ageMs: number;
   readonly sessionId: string | undefined;
   readonly turnId: string | undefined;
 }
@@ -29,6 +31,7 @@ interface DeliveryRow {
   revision: number;
   platform_ids: string[] | null;
   attempts: number;
+  age_ms: number;
   session_id: string | null;
   turn_id: string | null;
 }
@@ -69,21 +72,59 @@ export async function claimDeliveries(
       attempts = o.attempts + 1
     from due where o.id = due.id
     returning o.id, o.key, o.thread_key, o.conversation, o.importance, o.body, o.revision, o.platform_ids, o.attempts,
-              o.session_id, o.turn_id
+              (extract(epoch from clock_timestamp() - o.created_at) * 1000)::float8 as age_ms, o.session_id, o.turn_id
   `.execute(db);
-  return rows.map((row) => ({
+  const deliveries: Delivery[] = [];
+  const unreadable: DeliveryResult[] = [];
+  for (const row of rows) {
+    const body = outboundBodySchema.safeParse(row.body);
+    if (body.success) deliveries.push(toDelivery(row, body.data));
+    else {
+      const outcome = { state: 'dead', reason: `its body cannot be read: ${body.error.message}` } as const;
+      unreadable.push({ id: row.id, revision: row.revision, outcome });
+    }
+  }
+  // Set aside at once: one that is tried again and again would hold up everyone else.
+  if (unreadable.length > 0) await recordDeliveries(db, options.owner, unreadable);
+  return deliveries;
+}
+
+function toDelivery(row: DeliveryRow, body: OutboundBody): Delivery {
+  return {
     id: row.id,
     key: row.key,
     threadKey: row.thread_key,
     conversation: row.conversation,
     importance: row.importance,
-    body: outboundBodySchema.parse(row.body),
+    body,
     revision: row.revision,
     platformIds: row.platform_ids ?? undefined,
     attempts: row.attempts,
+    ageMs: row.age_ms,
     sessionId: row.session_id ?? undefined,
     turnId: row.turn_id ?? undefined,
-  }));
+  };
+}
+
+/**
+ * Gives back what an owner leased and does not know of, because the answer to its claim got lost: never begun, so simply
+ * due again.
+ */
+export async function releaseDeliveries(
+  db: Db,
+  options: {
+    readonly channel: string;
+    readonly account: string;
+    readonly owner: string;
+    readonly inFlight: readonly string[];
+  },
+): Promise<void> {
+  await sql`
+    update outbox set state = 'pending', owner = null, sending_since = null
+    where state = 'sending' and owner = ${options.owner}
+      and starts_with(thread_key, ${`${options.channel}:${options.account}:`})
+      and id <> all (${[...options.inFlight]}::uuid[])
+  `.execute(db);
 }
 
 /** Milliseconds until the next pending row of an account may be due; undefined when nothing is pending. */
@@ -109,7 +150,8 @@ export interface DeliveryResult {
 }
 
 /**
- * Records what became of leased deliveries, in one statement.
+ * Records what became of leased deliveries, in one statement. Someone who was taken for dead and was not may still say
+ * that a message of unknown outcome was sent.
  * @returns whether something else is pending in their threads now.
  */
 export async function recordDeliveries(db: Db, owner: string, results: readonly DeliveryResult[]): Promise<boolean> {
@@ -137,7 +179,8 @@ export async function recordDeliveries(db: Db, owner: string, results: readonly 
       last_error = r.reason, owner = null, sending_since = null
     from jsonb_to_recordset(${JSON.stringify(items)}::jsonb)
       as r(id uuid, revision int, state text, ids jsonb, after_ms int, forget boolean, reason text)
-    where o.id = r.id and o.owner = ${owner} and o.state = 'sending'
+    where o.id = r.id
+      and ((o.owner = ${owner} and o.state = 'sending') or (r.state = 'sent' and o.state = 'unknown'))
     returning o.thread_key, o.state
     )
     select exists (select 1 from recorded where state = 'pending')
@@ -159,8 +202,8 @@ export interface StrandedDelivery {
 }
 
 /**
- * Takes back deliveries whose owner has died. An edit is simply due again, because it says the same twice. A first post
- * becomes `unknown` unless the platform recognises a repetition.
+ * Takes back deliveries whose owner has died; nobody is judged just after the database was away. An edit is simply due
+ * again, because it says the same twice. A first post becomes `unknown` unless the platform recognises a repetition.
  * @returns those that became `unknown`.
  */
 export async function reclaimDeliveries(
@@ -181,6 +224,7 @@ export async function reclaimDeliveries(
     where o.state = 'sending' and starts_with(o.thread_key, ${`${options.channel}:${options.account}:`})
       and not exists (
         select 1 from worker w where w.id = o.owner and w.beat_at > clock_timestamp() - interval '5 seconds')
+      and pg_postmaster_start_time() < clock_timestamp() - interval '5 seconds'
     returning id, key, thread_key, conversation, importance, session_id, state
   `.execute(db);
   return rows

@@ -1,9 +1,21 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { expect, inject, test, vi } from 'vitest';
 import { labels } from '#workers/sandbox/container-spec.ts';
 import { openEngine } from '#workers/sandbox/docker-engine.ts';
-import type { Product } from '../support/product.ts';
+import {
+  answersIn,
+  clerk,
+  clerkBrain,
+  death,
+  expectNothingLostOrDoubled,
+  patienceMs,
+  prepareCrew,
+  settled,
+  until,
+} from '../support/crash-stage.ts';
+import { owner, Product } from '../support/product.ts';
 import { RedisProcess } from '../support/redis-process.ts';
-import { answersIn, expectNothingLostOrDoubled, patienceMs, prepareCrew, settled, until } from './crash-stage.ts';
 
 vi.setConfig({ testTimeout: 180_000 });
 
@@ -204,6 +216,38 @@ test.each(backends)('of two workers one is killed: the other takes its lanes, ea
   await expectNothingLostOrDoubled(product, sent);
 });
 
+test.each(backends)(
+  'a worker that froze and wakes up late finds its lane taken and writes nothing (%s)',
+  async (kind) => {
+    await using backend = await openBackend(kind);
+    await using product = await prepareCrew([chat], { env: backend.env });
+    await product.start('gateway');
+    const frozen = await product.start('worker');
+    says(product, 'slow story');
+    await isStreaming(product);
+    frozen.child.kill('SIGSTOP');
+    await product.start('worker');
+    await product.hears(chat, /^\[slow story\]/, patienceMs);
+    frozen.child.kill('SIGCONT');
+    await until(product, patienceMs, async () => {
+      const rows = await product.database.query(
+        `select 1 from worker where beat_at > clock_timestamp() - interval '1 second'`,
+      );
+      return rows.length === 2 ? true : rows;
+    });
+    says(product, 'save afterwards');
+    await product.hears(chat, /^\[save afterwards\]/, patienceMs);
+    expect(await product.kill('worker', 'SIGTERM')).toBe('exit 0');
+    await settled(product);
+    await expectNothingLostOrDoubled(product, new Map([[chat, ['slow story', 'save afterwards']]]));
+    expect(answersIn(product, chat)).toEqual(['slow story', 'save afterwards']);
+    const said = await product.database.query(
+      `select 1 from event where kind = 'assistant_message' and payload ->> 'parts' like '%slow story%'`,
+    );
+    expect(said).toHaveLength(1);
+  },
+);
+
 test('Redis killed and back empty: what is written meanwhile is accepted and answered once, in order', async () => {
   await using backend = await openBackend('redis');
   await using product = await prepareCrew([chat], { env: backend.env });
@@ -221,4 +265,52 @@ test('Redis killed and back empty: what is written meanwhile is accepted and ans
   await settled(product);
   await expectNothingLostOrDoubled(product, new Map([[chat, ['note before', 'note meanwhile', 'save meanwhile']]]));
   expect(answersIn(product, chat)).toEqual(['note before', 'note meanwhile', 'save meanwhile']);
+});
+
+test('of two gateways the one that holds the bot is killed: the other takes it over, nothing lost, in order', async () => {
+  const chats = [2001, 2002];
+  await using product = await prepareCrew(chats);
+  await product.start('gateway', { FAIL_AT: 'inbox.routed:3' });
+  await product.telegram.waitFor(() => product.telegram.callsOf('getUpdates').length > 0, patienceMs);
+  await Promise.all([product.start('gateway'), product.start('worker')]);
+  const sent = new Map<number, string[]>(chats.map((room) => [room, []]));
+  for (const number of [1, 2, 3]) {
+    for (const room of chats) {
+      sent.get(room)?.push(`save ${room}-${number}`);
+      product.telegram.people.says(room, room, `save ${room}-${number}`);
+    }
+  }
+  expect(await death(product, 'gateway')).toBe('SIGKILL');
+  for (const room of chats) {
+    sent.get(room)?.push(`note ${room}-late`);
+    product.telegram.people.says(room, room, `note ${room}-late`);
+  }
+  await settled(product);
+  await expectNothingLostOrDoubled(product, sent);
+  for (const [room, texts] of sent) expect(answersIn(product, room)).toEqual(texts);
+});
+
+test('the embedded database killed under a running `up`: it comes back, and what was written meanwhile is answered once', async () => {
+  await using product = await Product.prepare({ agents: [clerk], script: clerkBrain });
+  await product.start('up', { DATABASE_URL: '' });
+  await product.pairOwner();
+  const says = (text: string): number => product.telegram.people.says(owner, owner, text);
+  says('/queue followup');
+  await product.hears(owner, /Queue mode followup/, patienceMs);
+  const texts: string[] = [];
+  for (const round of [1, 2]) {
+    for (const number of [1, 2, 3, 4]) {
+      texts.push(`${number === 2 ? 'slow' : 'note'} ${round}-${number}`);
+      says(texts.at(-1) ?? '');
+    }
+    await product.hears(owner, new RegExp(`^\\[note ${round}-1\\]`), patienceMs);
+    // As root the cluster lies elsewhere; the log names the server each time it is up.
+    const log = readFileSync(path.join(product.folder, 'data/switchyard.log'), 'utf8');
+    process.kill(Number([...log.matchAll(/"serverPid":(\d+)/g)].at(-1)?.[1]), 'SIGKILL');
+    texts.push(`note ${round}-meanwhile`);
+    says(texts.at(-1) ?? '');
+    await product.hears(owner, new RegExp(`^\\[note ${round}-meanwhile\\]`), patienceMs);
+  }
+  // A message that was being sent when the database went is recorded when it is back, not sent again.
+  expect(answersIn(product, owner)).toEqual(texts);
 });

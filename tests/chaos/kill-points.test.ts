@@ -1,7 +1,5 @@
 import { expect, test, vi } from 'vitest';
 import type { FailpointName } from '#core/kit/failpoint.ts';
-import type { Product } from '../support/product.ts';
-import { RedisProcess } from '../support/redis-process.ts';
 import {
   answersIn,
   death,
@@ -10,7 +8,9 @@ import {
   prepareCrew,
   settled,
   until,
-} from './crash-stage.ts';
+} from '../support/crash-stage.ts';
+import type { Product } from '../support/product.ts';
+import { RedisProcess } from '../support/redis-process.ts';
 
 vi.setConfig({ testTimeout: 180_000 });
 

@@ -12,6 +12,7 @@ import {
   type DeliveryResult,
   nextDueMs,
   recordDeliveries,
+  releaseDeliveries,
 } from '#core/outbox/outbox-store.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
@@ -20,8 +21,9 @@ import type { Conversation } from '#core/sessions/origin.ts';
 const inFlightMax = 64;
 /** The bell is soft: without one the outbox is looked at this often. */
 const pollMs = 1000;
-/** Tries before a message that keeps failing is given up and shown to the operator. */
+/** A message that keeps failing is given up, for the operator to see, after so many tries and no sooner than this. */
 const attemptsMax = 12;
+const giveUpMs = 24 * 3_600_000;
 const retryBaseMs = 500;
 const retryMaxMs = 60_000;
 /** First pause before an outcome is recorded again; it doubles up to `pollMs`. */
@@ -40,10 +42,12 @@ export interface DeliveryLoopDeps {
 export class DeliveryLoop {
   readonly #deps: DeliveryLoopDeps;
   readonly #record: (result: DeliveryResult) => Promise<void>;
-  readonly #inFlight = new Set<Promise<void>>();
+  readonly #inFlight = new Map<string, Promise<void>>();
   #wake: (() => void) | undefined;
   #isNudged = false;
   #isStopping = false;
+  /** Whether a claim failed whose rows may be ours all the same. */
+  #hasStrays = false;
 
   constructor(deps: DeliveryLoopDeps) {
     this.#deps = deps;
@@ -79,7 +83,7 @@ export class DeliveryLoop {
       }
     } finally {
       signal.removeEventListener('abort', stop);
-      await Promise.allSettled(this.#inFlight);
+      await Promise.allSettled(this.#inFlight.values());
     }
   }
 
@@ -89,20 +93,18 @@ export class DeliveryLoop {
     const room = inFlightMax - this.#inFlight.size;
     if (room <= 0) return pollMs;
     const { db, sender, owner } = this.#deps;
-    const deliveries = await claimDeliveries(db, {
-      channel: sender.channel,
-      account: sender.account,
-      owner,
-      rowsMax: room,
-      intervalsMs: intervalsOf(sender),
-    });
+    const mine = { channel: sender.channel, account: sender.account, owner };
+    if (this.#hasStrays) await releaseDeliveries(db, { ...mine, inFlight: [...this.#inFlight.keys()] });
+    this.#hasStrays = true;
+    const deliveries = await claimDeliveries(db, { ...mine, rowsMax: room, intervalsMs: intervalsOf(sender) });
+    this.#hasStrays = false;
     for (const delivery of deliveries) {
       const work = this.#deliver(delivery).finally(() => {
         const wasFull = this.#inFlight.size >= inFlightMax;
-        this.#inFlight.delete(work);
+        this.#inFlight.delete(delivery.id);
         if (wasFull) this.nudge();
       });
-      this.#inFlight.add(work);
+      this.#inFlight.set(delivery.id, work);
     }
     if (deliveries.length === room) return 0;
     if (this.#inFlight.size > 0 || this.#isNudged) return pollMs;
@@ -177,7 +179,7 @@ export class DeliveryLoop {
     const reason = `${failure.kind}: ${failure.reason}`;
     const backoffMs = failure.afterMs ?? Math.min(retryBaseMs * 2 ** (delivery.attempts - 1), retryMaxMs);
     const again = (forgetIds = false): DeliveryOutcome =>
-      delivery.attempts >= attemptsMax
+      delivery.attempts >= attemptsMax && delivery.ageMs >= giveUpMs
         ? { state: 'dead', reason }
         : { state: 'retry', afterMs: backoffMs, reason, forgetIds };
     switch (failure.kind) {

@@ -12,6 +12,8 @@ const firstPostMs = 2000;
 /** A status line shows only for work that takes longer than a person notices. */
 const statusDelayMs = 1500;
 
+/** After an outage nobody wants to watch an old answer grow. */
+const previewValidMs = 60_000;
 /** Platforms drop their typing sign after about five seconds. */
 const typingEveryMs = 4000;
 /** How long a model may think before the thread shows that something is happening. */
@@ -101,6 +103,7 @@ function postView(options: LiveAnswerOptions, sender: ChannelSender): View {
           sessionId: options.sessionId,
           turnId: options.turnId,
           isFinal: false,
+          validMs: previewValidMs,
           body: { parts: [{ type: 'markdown', markdown: `${text} …` }] },
         },
       ]);

@@ -46,6 +46,7 @@ export function chatParams(request: ModelRequest, flags: CompatFlags, nativeMode
     ...(flags.usageInStream ? { stream_options: { include_usage: true } } : {}),
     ...(request.tools.length === 0 ? {} : { tools: request.tools.map(chatTool) }),
     ...(flags.promptCacheKey && request.cacheKey !== undefined ? { prompt_cache_key: request.cacheKey } : {}),
+    ...(request.temperature === undefined ? {} : { temperature: request.temperature }),
     ...(effort !== undefined && flags.effort === 'reasoning_effort' ? { reasoning_effort: chatEffort(effort) } : {}),
     ...(effort !== undefined && flags.effort === 'thinking'
       ? { thinking: { type: effort === 'none' ? 'disabled' : 'enabled', clear_thinking: false } }

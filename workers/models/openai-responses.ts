@@ -45,6 +45,7 @@ export function responsesParams(request: ModelRequest, flags: CompatFlags, nativ
     ...(request.tools.length === 0 ? {} : { tools: request.tools.map(responsesTool) }),
     ...(flags.promptCacheKey && request.cacheKey !== undefined ? { prompt_cache_key: request.cacheKey } : {}),
     ...(flags.encryptedReasoning ? { include: ['reasoning.encrypted_content'] } : {}),
+    ...(request.temperature === undefined ? {} : { temperature: request.temperature }),
     ...(effort !== undefined && flags.effort === 'reasoning_effort'
       ? { reasoning: { effort: effort === 'max' ? 'high' : effort } }
       : {}),

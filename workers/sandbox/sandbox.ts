@@ -78,5 +78,11 @@ export interface SandboxPort {
    */
   open(spec: SandboxSpec, signal: AbortSignal): Promise<Sandbox>;
   /** Whether sandboxes can work here, in one sentence and one mend; for `doctor` and tool errors. */
-  check(): Promise<{ readonly ok: boolean; readonly detail: string; readonly mend?: string }>;
+  check(): Promise<{
+    readonly ok: boolean;
+    readonly detail: string;
+    readonly mend?: string;
+    /** What is not there, when something is not. */
+    readonly missing?: 'engine' | 'image';
+  }>;
 }

@@ -36,6 +36,7 @@ export function createAskModel(deps: AskModelDeps): AskModel {
         tools: request.tools,
         outputTokensMax: agent.output_tokens_max,
         cacheKey: work.sessionId,
+        ...(agent.temperature === undefined ? {} : { temperature: agent.temperature }),
         ...(agent.effort === undefined ? {} : { effort: agent.effort }),
       },
       deadlineMs: deps.timeouts.totalMs,

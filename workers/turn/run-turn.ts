@@ -124,7 +124,7 @@ async function loop(pass: Pass): Promise<PassOutcome> {
     if (calls.length === 0) return done(pass, answer, text);
     pass.partial = '';
     // The calls are stored before they are carried out; what was said with them goes out with the same commit.
-    await reach(pass, text.trim() === '' ? [] : [sayMessage(work, log.texts.length - 1, text, draftIdOf(work.turnId))]);
+    await reach(pass, text.trim() === '' ? [] : [sayMessage(work, log.texts.length - 1, text)]);
   }
 }
 
@@ -167,7 +167,7 @@ async function ask(pass: Pass): Promise<ModelAnswer> {
 function done(pass: Pass, answer: ModelAnswer, text: string): PassOutcome {
   const { log, work } = pass;
   const index = log.texts.length - 1;
-  const messages: NewMessage[] = [sayMessage(work, Math.max(index, 0), text, draftIdOf(work.turnId))];
+  const messages: NewMessage[] = [sayMessage(work, Math.max(index, 0), text)];
   if (answer.stop === 'length') {
     messages.push(
       noticeMessage(work, 'cut', 'warn', 'The answer was cut at its length limit. Write "go on" for the rest.'),
@@ -198,7 +198,7 @@ function endFailed(deps: TurnDeps, work: TurnWork, log: TurnLog, err: unknown, p
   deps.log[level]({ err, turnId: work.turnId, sessionId: work.sessionId, code: error.code }, 'turn failed');
   log.add({ kind: 'turn_ended', state: 'failed', reason: error.code });
   const messages: NewMessage[] = [];
-  if (partial.trim() !== '') messages.push(sayMessage(work, log.texts.length, partial, draftIdOf(work.turnId)));
+  if (partial.trim() !== '') messages.push(sayMessage(work, log.texts.length, partial));
   messages.push(noticeMessage(work, 'failed', 'error', failureText(error, work.turnId)));
   return {
     state: 'failed',

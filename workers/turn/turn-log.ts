@@ -62,10 +62,13 @@ export class TurnLog {
     return toolCalls(last).filter((call) => !finished.has(call.id));
   }
 
-  /** Every call of this turn before the open ones, for the loop detector after a crash. */
+  /** Every call of this turn that is not open any more, for the loop detector of a later pass. */
   closedCalls(): ToolCallPart[] {
-    const open = new Set(this.openCalls());
-    return this.#answers().flatMap((message) => toolCalls(message).filter((call) => !open.has(call)));
+    const open = new Set(this.openCalls().map((call) => call.id));
+    const answers = this.#answers();
+    return answers.flatMap((message, index) =>
+      toolCalls(message).filter((call) => index < answers.length - 1 || !open.has(call.id)),
+    );
   }
 
   /** Whether an open call was begun: without a result, its outcome is unknown. */

@@ -2,6 +2,7 @@ import type { AppError } from '#core/kit/errors.ts';
 import type { OutboundPart } from '#core/outbox/outbound.ts';
 import type { NewMessage } from '#core/outbox/put-messages.ts';
 import type { Origin } from '#core/sessions/origin.ts';
+import { draftIdOf } from './turn-setup.ts';
 
 /** The turn whose words these are. */
 export interface Speaker {
@@ -16,14 +17,14 @@ export function sayKey(turnId: string, index: number): string {
 }
 
 /** A text of the agent, as it stands when it is complete. */
-export function sayMessage(speaker: Speaker, index: number, markdown: string, draftId: number): NewMessage {
+export function sayMessage(speaker: Speaker, index: number, markdown: string): NewMessage {
   return {
     ...base(speaker),
     key: sayKey(speaker.turnId, index),
     importance: 'result',
     body: {
       parts: [{ type: 'markdown', markdown }],
-      draftId,
+      draftId: draftIdOf(speaker.turnId),
       ...(speaker.origin.kind !== 'dm' && speaker.origin.messageId !== undefined
         ? { replyTo: speaker.origin.messageId }
         : {}),
@@ -42,7 +43,8 @@ export function noticeMessage(
     ...base(speaker),
     key: `turn:${speaker.turnId}:${name}`,
     importance: 'notice',
-    body: { parts: [{ type: 'notice', level, markdown }] },
+    // The last words of a turn take the place of its preview, whatever they are.
+    body: { parts: [{ type: 'notice', level, markdown }], draftId: draftIdOf(speaker.turnId) },
   };
 }
 

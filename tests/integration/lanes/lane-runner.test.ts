@@ -69,7 +69,7 @@ describe('a lane runner', () => {
         await stage.database.query('select lane_reap(array(select owner from lane where owner is not null))');
         const verdict = await context.reachBoundary({ events: [{ kind: 'notice', payload: {} }] });
         reasons.push(verdict.state, context.signal.reason);
-        return { state: 'failed', errorCode: 'lane.fenced' };
+        return { state: 'failed', errorCode: 'turn.crashed' };
       },
     });
     await accept(newTurn(session));

@@ -3,12 +3,12 @@ import { ensureOperator } from '#core/people/ensure-operator.ts';
 import { chooseQueueMode } from '#core/sessions/change-thread.ts';
 import { openThread } from '#core/sessions/open-thread.ts';
 import type { ScriptedReply } from '../fakes/model-server.ts';
-import { Product, type ProductOptions } from '../support/product.ts';
+import { Product, type ProductOptions } from './product.ts';
 
 type BrainRequest = { readonly body: Record<string, unknown> };
 
 /** The agent of the crash tests: its hands need no container, and one tool leaves a countable trace in each session. */
-const clerk = {
+export const clerk = {
   name: 'assistant',
   frontMatter: `tools: [exec, memory_save]
 autonomy: autonomous
