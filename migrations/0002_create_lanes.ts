@@ -277,7 +277,8 @@ const accept = /* sql */ `
           case when f.starts or (f.is_put_off and f.mode <> 'collect') then l.generation end as generation,
           case when f.starts then ceil(extract(epoch from f.due_at - now_at) * 1000)::integer else 0 end as delay_ms,
           case when f.was = 'running' and f.mode = 'interrupt' then 'cancel'
-               when f.was = 'running' and f.mode = 'steer' then 'steer' end as signal,
+               when f.was = 'running' and f.mode = 'steer' then 'steer'
+               when f.was = 'parked' and f.mode <> 'interrupt' then 'waits' end as signal,
           l.session_id, l.head_seq
       ), signalled as (
         select count(pg_notify('lane_ctl', json_build_object(

@@ -30,7 +30,7 @@ const acceptRow = z.object({
   seq: z.int(),
   generation: z.int().nullable(),
   delay_ms: z.int(),
-  signal: z.enum(['steer', 'cancel']).nullable(),
+  signal: z.enum(['steer', 'cancel', 'waits']).nullable(),
   is_duplicate: z.boolean(),
 });
 

@@ -35,8 +35,8 @@ export interface AcceptedTurn {
   readonly seq: number;
   /** True when the event was accepted before; `turnId` and `seq` are then those of the first time. */
   readonly isDuplicate: boolean;
-  /** What was told to the turn that runs now. */
-  readonly signal: 'steer' | 'cancel' | undefined;
+  /** What was told to the turn that runs now; `waits` when it is parked, so that this one comes after it. */
+  readonly signal: 'steer' | 'cancel' | 'waits' | undefined;
   /** The wake that is owed; whoever commits the transaction rings it. */
   readonly wake: LaneWake | undefined;
 }

@@ -4,7 +4,8 @@ import type { Db } from '../kit/database.ts';
 import { AppError } from '../kit/errors.ts';
 import { newId } from '../kit/ids.ts';
 import { toWellFormed } from '../kit/json.ts';
-import type { NewTurn } from '../lanes/lane.ts';
+import type { AcceptedTurn, NewTurn } from '../lanes/lane.ts';
+import { type NewMessage, putMessages } from '../outbox/put-messages.ts';
 import { openSession } from '../sessions/open-session.ts';
 import type { TurnPayload } from './turn-event.ts';
 
@@ -15,7 +16,7 @@ const collectMaxMs = 15_000;
 export interface AcceptMessageDeps {
   readonly db: Db;
   /** Stores the turn, ends its inbox row, and rings the bell when the lane was idle. */
-  readonly acceptTurn: (turn: NewTurn) => Promise<unknown>;
+  readonly acceptTurn: (turn: NewTurn) => Promise<Pick<AcceptedTurn, 'signal'>>;
   readonly defaultAgent: string;
   /** The active agent of a name or alias. */
   readonly findAgent: (name: string) => Promise<{ readonly name: string; readonly version: string } | undefined>;
@@ -39,7 +40,7 @@ export function createAcceptMessage(deps: AcceptMessageDeps): AcceptMessage {
       origin: known.origin,
     });
     const mode = message.kind === 'task' ? 'followup' : known.thread.queueMode;
-    await deps.acceptTurn({
+    const { signal } = await deps.acceptTurn({
       turnId: newId(),
       sessionId: session.id,
       eventKey: `inbox:${known.inboxId}`,
@@ -60,6 +61,26 @@ export function createAcceptMessage(deps: AcceptMessageDeps): AcceptMessage {
       debounceMs: collectMs,
       maxWaitMs: collectMaxMs,
     });
+    if (signal === 'waits') await putMessages(deps.db, [waitingNotice(known, session.id)]);
+  };
+}
+
+/** Says why nothing happens: silence after a message reads like a fault. */
+function waitingNotice(known: KnownEvent, sessionId: string): NewMessage {
+  return {
+    key: `inbox:${known.inboxId}:waits`,
+    conversation: known.event.conversation,
+    importance: 'notice',
+    sessionId,
+    body: {
+      parts: [
+        {
+          type: 'notice',
+          level: 'info',
+          markdown: 'I read this as soon as the request above is decided. `/approvals` shows it, `/stop` drops it.',
+        },
+      ],
+    },
   };
 }
 

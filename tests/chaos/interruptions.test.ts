@@ -161,21 +161,34 @@ test('a container killed during a command: the model reads why, and the next cal
   expect(result?.text).not.toMatch(/operator|reason of its own/);
 });
 
-test.each(backends)(
-  'a worker that is stopped in the middle of a turn hands it back, and another goes on at once (%s)',
-  async (kind) => {
+test.each([
+  ['postgres', 'that is there already'],
+  ['postgres', 'that comes later'],
+  ['redis', 'that is there already'],
+  ['redis', 'that comes later'],
+] as const)(
+  'a worker that is stopped in the middle of a turn hands it back, and another goes on at once (%s, one %s)',
+  async (kind, other) => {
     await using backend = await openBackend(kind);
-    await using product = await prepareCrew([chat], { env: backend.env });
+    await using product = await prepareCrew([chat], { env: backend.env, budget: 'budget: { daily_usd: 5 }' });
     await startBoth(product, { SWITCHYARD_LIMIT_DRAIN_SECONDS: '0' });
     says(product, 'slow story');
     await isStreaming(product);
-    await product.start('worker');
-    await product.kill('worker', 'SIGTERM');
+    if (other === 'that is there already') await product.start('worker');
+    expect(await product.kill('worker', 'SIGTERM')).toBe('exit 0');
+    if (other === 'that comes later') await product.start('worker');
     await settled(product);
     expect(answersIn(product, chat)).toEqual(['slow story']);
     await expectNothingLostOrDoubled(product, new Map([[chat, ['slow story']]]));
     expect(product.output).not.toContain('took lanes from dead workers');
     expect(await product.database.query('select 1 from worker')).toHaveLength(1);
+    const [budget] = await product.database.query<{ held: string; spent: string; booked: string; calls: number }>(
+      `select b.held_micros::text as held, b.spent_micros::text as spent,
+         (select coalesce(sum(cost_micros), 0)::text from ledger) as booked,
+         (select count(*)::int from ledger where kind = 'charge') as calls from budget b`,
+    );
+    console.log(await product.database.query('select key, state, created_at from hold'), await product.database.query('select attempts, crashes, state from turn'), await product.database.query('select key,kind from ledger'));
+    expect(budget).toEqual({ held: '0', spent: budget?.booked, booked: budget?.booked, calls: 1 });
   },
 );
 

@@ -151,6 +151,15 @@ test('/stop while an approval waits ends the turn and its card at once', async (
   expect(product.button(owner, 'Approve')).toBeUndefined();
 });
 
+test('a message sent while a question is open is told why it waits, and is read after the decision', async () => {
+  says('exec: echo first-things-first');
+  await product.telegram.waitFor(() => product.button(owner, 'Approve'));
+  says('say: and then this');
+  await product.hears(owner, /as soon as the request above is decided/);
+  await product.presses(owner, owner, 'Approve');
+  await product.hears(owner, /and then this/);
+});
+
 test('an approval can be decided by command and listed from the command line', async () => {
   says('exec: echo by-command');
   await product.telegram.waitFor(() => product.button(owner, 'Approve'));

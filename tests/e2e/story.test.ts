@@ -35,4 +35,5 @@ test('someone pairs, asks for something that needs a shell, approves the command
   expect(card?.buttons).toEqual([]);
   const second = product.model.requests[1]?.body;
   expect(JSON.stringify(second)).toContain('made-42');
+  expect(JSON.stringify(second)).not.toContain('same call as before');
 });

@@ -180,6 +180,7 @@ test('a budget that is reached in the middle ends the turn with which budget, ho
     /daily budget of agent frugal does not cover[\s\S]*of \$0\.03[\s\S]*starts anew at[\s\S]*owner can raise/,
     20_000,
   );
+  await product.hears(chat, /daily budget of agent frugal[\s\S]*is spent, 8\d %/);
   const [budget] = await product.database.query<{ held: string; spent: string; max: string }>(
     `select held_micros::text as held, spent_micros::text as spent, limit_micros::text as max from budget where scope = 'agent:frugal'`,
   );
