@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { pino } from 'pino';
 import type { CliDeps, SettingsView } from '#cli/cli-deps.ts';
+import { openQuestions } from '#cli/questions.ts';
 import type { Terminal } from '#cli/terminal.ts';
 import { AppError } from '#core/kit/errors.ts';
 import { type Config, installDir, loadConfig } from './config.ts';
@@ -46,6 +47,14 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
     loadAgents: async () => {
       const { loadProjectAgents } = await import('./load-project-agents.ts');
       return await loadProjectAgents(loadConfig());
+    },
+    listTools: async () => {
+      const { toolNames } = await import('./compose/tools.ts');
+      return toolNames;
+    },
+    openQuestions: () => {
+      const { stdin, stdout } = process;
+      return stdin.isTTY && stdout.isTTY ? openQuestions({ stdin, stdout, signal }) : undefined;
     },
     listSandboxes: async () => {
       const { listSandboxes } = await import('./list-sandboxes.ts');

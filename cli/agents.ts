@@ -4,7 +4,8 @@ import { applyAgents } from '#core/agents/apply-agents.ts';
 import { openAgentDirectory } from '#core/agents/open-agent-directory.ts';
 import { systemClock } from '#core/kit/clock.ts';
 import type { CliDeps } from './cli-deps.ts';
-import { printJson, printLine, printTable } from './terminal.ts';
+import type { AgentWishes } from './create-agent.ts';
+import { type Cell, printJson, printLine, printTable } from './terminal.ts';
 
 /** Commands about agents: their files and what is in force. */
 export function addAgents(program: Command, deps: CliDeps): void {
@@ -19,9 +20,10 @@ export function addAgents(program: Command, deps: CliDeps): void {
       if (options.json === true) return printJson(deps.terminal, { agents: agents.map(summary) });
       printTable(
         deps.terminal,
-        ['NAME', 'MODEL', 'AUTONOMY', 'VERSION', 'DESCRIPTION'],
+        ['NAME', 'ROLE', 'MODEL', 'AUTONOMY', 'VERSION', 'DESCRIPTION'],
         agents.map((profile) => [
-          profile.name,
+          nameCell(profile),
+          profile.role ?? '-',
           profile.model,
           profile.autonomy,
           profile.version.slice(0, 12),
@@ -39,6 +41,18 @@ export function addAgents(program: Command, deps: CliDeps): void {
       printLine(deps.terminal, JSON.stringify(profile, undefined, 2));
       printLine(deps.terminal);
       printLine(deps.terminal, prompt);
+    });
+  agent
+    .command('create')
+    .description('write the file of a new agent; at a terminal asks for what is not given')
+    .argument('<name>')
+    .option('--description <text>', 'what it is for, in one line')
+    .option('--model <model>', 'the model, such as openai:<id>; "default" unless told')
+    .option('--tools <names>', 'its tools with commas between them, or none; those that only look unless told')
+    .option('--prompt <text>', 'its instructions')
+    .action(async (name: string, wishes: AgentWishes) => {
+      const { createAgent } = await import('./create-agent.ts');
+      await createAgent(deps, name, wishes);
     });
   agent
     .command('check')
@@ -65,6 +79,19 @@ export function addAgents(program: Command, deps: CliDeps): void {
     });
 }
 
-function summary({ name, model, autonomy, version, description, source }: AgentProfile) {
-  return { name, model, autonomy, version, description, source };
+/** Colours of letters; the other words `styleText` knows would hide a name or flood the line. */
+const colours = [
+  ...(['black', 'red', 'green', 'yellow', 'blue', 'magenta', 'cyan', 'white', 'gray', 'grey'] as const),
+  ...(['redBright', 'greenBright', 'yellowBright', 'blueBright'] as const),
+  ...(['blackBright', 'magentaBright', 'cyanBright', 'whiteBright'] as const),
+] as const;
+
+/** The name in the colour of the profile, plain when a terminal has no colour of that name. */
+function nameCell({ name, colour }: AgentProfile): Cell {
+  const format = colours.find((known) => known.toLowerCase() === colour?.toLowerCase());
+  return format === undefined ? name : { text: name, format };
+}
+
+function summary({ name, role, colour, model, autonomy, version, description, source }: AgentProfile) {
+  return { name, role, colour, model, autonomy, version, description, source };
 }

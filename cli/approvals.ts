@@ -7,6 +7,7 @@ import { AppError } from '#core/kit/errors.ts';
 import { listGrants } from '#core/permissions/list-grants.ts';
 import { revokeGrant } from '#core/permissions/revoke-grant.ts';
 import type { CliDeps } from './cli-deps.ts';
+import { formatTime } from './format-time.ts';
 import { operatorId } from './operator.ts';
 import { printJson, printLine, printTable } from './terminal.ts';
 
@@ -26,7 +27,7 @@ export function addApprovals(program: Command, deps: CliDeps): void {
       printTable(
         deps.terminal,
         ['ID', 'STATE', 'AGENT', 'RISK', 'EXPIRES', 'WHAT'],
-        rows.map((row) => [row.id, row.state, row.agentName, row.risk, row.expiresAt.toISOString(), row.summary]),
+        rows.map((row) => [row.id, row.state, row.agentName, row.risk, formatTime(row.expiresAt), row.summary]),
       );
     });
   approvals
@@ -62,7 +63,7 @@ export function addApprovals(program: Command, deps: CliDeps): void {
           rule.id,
           `${rule.subjectKind} ${rule.subject}`,
           rule.action,
-          rule.createdAt.toISOString(),
+          formatTime(rule.createdAt),
           rule.resource,
         ]),
       );

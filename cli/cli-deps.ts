@@ -2,6 +2,7 @@ import type { AgentProfile } from '#core/agents/agent-profile.ts';
 import type { Db } from '#core/kit/database.ts';
 import type { LimitClamp, Limits } from '#core/kit/limits.ts';
 import type { Finding } from './finding.ts';
+import type { Questions } from './questions.ts';
 import type { Terminal } from './terminal.ts';
 
 /** One variable as `config check` shows it; `value` is `set` for secrets and undefined for defaults. */
@@ -57,6 +58,10 @@ export interface CliDeps {
   findGateway(): { readonly url: string; readonly token: string; readonly dataDir: string };
   /** The bundled and the project's agent files. @throws AppError `agent.invalid` with every problem and its place. */
   loadAgents(): Promise<readonly AgentProfile[]>;
+  /** The tools a profile may name. */
+  listTools(): Promise<readonly string[]>;
+  /** Whoever sits at the terminal; undefined where nobody can answer. */
+  openQuestions(): Questions | undefined;
   /** @throws AppError `sandbox.unavailable` when no engine answers. */
   listSandboxes(): Promise<readonly SandboxLine[]>;
 }

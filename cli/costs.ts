@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { type CostGrouping, type CostPeriod, costReport } from '#core/budgets/cost-report.ts';
 import { formatUsd } from '#core/kit/money.ts';
 import type { CliDeps } from './cli-deps.ts';
+import { formatDay, formatTime } from './format-time.ts';
 import { printJson, printLine, printTable } from './terminal.ts';
 
 export function addCosts(program: Command, deps: CliDeps): void {
@@ -32,12 +33,12 @@ export function addCosts(program: Command, deps: CliDeps): void {
           formatUsd(row.costMicros),
         ]),
       );
-      printLine(deps.terminal, `total since ${report.from.toISOString()}: ${formatUsd(report.totalMicros)}`);
+      printLine(deps.terminal, `total since ${formatDay(report.from)}: ${formatUsd(report.totalMicros)}`);
       for (const budget of report.budgets) {
         const held = budget.heldMicros === 0n ? '' : `, ${formatUsd(budget.heldMicros)} reserved`;
         printLine(
           deps.terminal,
-          `budget ${budget.scope} ${budget.period}: ${formatUsd(budget.spentMicros)} of ${formatUsd(budget.limitMicros)}${held}, resets ${budget.resetsAt.toISOString()}`,
+          `budget ${budget.scope} ${budget.period}: ${formatUsd(budget.spentMicros)} of ${formatUsd(budget.limitMicros)}${held}, resets ${formatTime(budget.resetsAt)}`,
         );
       }
     });

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { AppError } from '#core/kit/errors.ts';
 import { didYouMean } from '#core/kit/nearest-word.ts';
 import type { CliDeps } from './cli-deps.ts';
+import { formatTime } from './format-time.ts';
 import { runScript } from './run-script.ts';
 import { printJson, printTable } from './terminal.ts';
 
@@ -57,9 +58,15 @@ export function addDeveloper(program: Command, deps: CliDeps): void {
       printTable(
         deps.terminal,
         ['ID', 'STATE', 'AGENT', 'SINCE', 'SESSION'],
-        sandboxes.map((row) => [row.id, row.state, row.agent, row.createdAt, row.sessionId]),
+        sandboxes.map((row) => [row.id, row.state, row.agent, sinceOf(row.createdAt), row.sessionId]),
       );
     });
+}
+
+/** The time is a label of the container, which anybody could have written. */
+function sinceOf(label: string): string {
+  const at = new Date(label);
+  return Number.isNaN(at.getTime()) ? label : formatTime(at);
 }
 
 function benchNames(folder: string): string[] {

@@ -8,7 +8,10 @@ export interface Terminal {
   readonly hasColour: boolean;
 }
 
-type Format = Parameters<typeof styleText>[0];
+export type Format = Parameters<typeof styleText>[0];
+
+/** A cell of a table; one with a format is painted after its width was measured. */
+export type Cell = string | { readonly text: string; readonly format: Format };
 
 export function paint(terminal: Terminal, format: Format, text: string): string {
   return terminal.hasColour ? styleText(format, text, { validateStream: false }) : text;
@@ -28,14 +31,24 @@ export function printJson(terminal: Terminal, value: unknown): void {
 export function printTable(
   terminal: Terminal,
   header: readonly string[],
-  rows: ReadonlyArray<readonly string[]>,
+  rows: ReadonlyArray<readonly Cell[]>,
 ): void {
-  const clean = rows.map((row) => row.map(printable));
+  const clean = rows.map((row) => row.map((cell) => printable(textOf(cell))));
   const widths = header.map((title, column) => Math.max(title.length, ...clean.map((row) => row[column]?.length ?? 0)));
-  const line = (cells: readonly string[]): string =>
-    cells.map((cell, column) => (column === cells.length - 1 ? cell : cell.padEnd(widths[column] ?? 0))).join('  ');
-  printLine(terminal, paint(terminal, 'bold', line(header)));
-  for (const row of clean) printLine(terminal, line(row));
+  const pad = (cells: readonly string[]): string[] =>
+    cells.map((cell, column) => (column === cells.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)));
+  printLine(terminal, paint(terminal, 'bold', pad(header).join('  ')));
+  for (const [index, row] of clean.entries()) {
+    const cells = pad(row).map((text, column) => {
+      const cell = rows[index]?.[column];
+      return cell === undefined || typeof cell === 'string' ? text : paint(terminal, cell.format, text);
+    });
+    printLine(terminal, cells.join('  '));
+  }
+}
+
+function textOf(cell: Cell): string {
+  return typeof cell === 'string' ? cell : cell.text;
 }
 
 /** A cell may hold what a stranger or a model wrote: control characters must not reach the terminal. */

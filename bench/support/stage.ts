@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import pg from 'pg';
 import { findPostgresBinaries } from '#app/embedded-postgres/postgres-binaries.ts';
 import { initCluster, startServer } from '#app/embedded-postgres/postgres-process.ts';
+import { freePort } from '../../tests/support/free-port.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
 
@@ -40,16 +40,6 @@ async function startProgram(
     }
     child.once('exit', (code) => reject(new Error(`${file} ${args.join(' ')} ended with ${code}:\n${tail}`)));
   });
-}
-
-/** A loopback port nobody listens on right now. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port was given');
-  return address.port;
 }
 
 /** A folder, a Postgres with durable commits, and children that are ended together. */

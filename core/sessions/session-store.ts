@@ -106,6 +106,26 @@ export async function findSession(db: Db | Tx, id: string): Promise<Session | un
   return rows[0] === undefined ? undefined : toSession(rows[0]);
 }
 
+/** Sessions whose ids lie between two, both included, by their ids; at most `rowsMax`. */
+export async function findSessionsBetween(db: Db, from: string, to: string, rowsMax: number): Promise<Session[]> {
+  const { rows } = await sql<SessionRow>`
+    select id, thread_key, agent_name, origin, state, created_at from session
+    where id between ${from} and ${to} order by id limit ${rowsMax}
+  `.execute(db);
+  return rows.map(toSession);
+}
+
+/** Whether a session has ended and has no turn left that could write an event. */
+export async function isSessionOver(db: Db, id: string): Promise<boolean> {
+  const { rows } = await sql<{ over: boolean }>`
+    select state = 'ended' and not exists (
+      select from turn where session_id = session.id and state in ('queued', 'running', 'waiting')
+    ) as over
+    from session where id = ${id}
+  `.execute(db);
+  return rows[0]?.over ?? true;
+}
+
 /** The sessions with the latest activity first. */
 export async function listSessions(db: Db, rowsMax: number): Promise<SessionSummary[]> {
   const { rows } = await sql<{
@@ -134,19 +154,43 @@ export async function listSessions(db: Db, rowsMax: number): Promise<SessionSumm
   }));
 }
 
+interface EventRow {
+  seq: number;
+  turn_id: string | null;
+  kind: string;
+  payload: unknown;
+  created_at: Date;
+}
+
 /** The last `rowsMax` events of a session, oldest first. */
 export async function readEvents(db: Db | Tx, sessionId: string, rowsMax: number): Promise<SessionEvent[]> {
-  const { rows } = await sql<{ seq: number; turn_id: string | null; kind: string; payload: unknown; created_at: Date }>`
+  const { rows } = await sql<EventRow>`
     select seq, turn_id, kind, payload, created_at from event
     where session_id = ${sessionId} order by seq desc limit ${rowsMax}
   `.execute(db);
-  return rows.reverse().map((row) => ({
+  return rows.reverse().map(toEvent);
+}
+
+/** The first `rowsMax` events of a session behind `seq`, oldest first. */
+export async function readEventsAfter(
+  db: Db,
+  options: { readonly sessionId: string; readonly seq: number; readonly rowsMax: number },
+): Promise<SessionEvent[]> {
+  const { rows } = await sql<EventRow>`
+    select seq, turn_id, kind, payload, created_at from event
+    where session_id = ${options.sessionId} and seq > ${options.seq} order by seq limit ${options.rowsMax}
+  `.execute(db);
+  return rows.map(toEvent);
+}
+
+function toEvent(row: EventRow): SessionEvent {
+  return {
     seq: row.seq,
     turnId: row.turn_id ?? undefined,
     kind: row.kind,
     payload: row.payload,
     createdAt: row.created_at,
-  }));
+  };
 }
 
 function toSession(row: SessionRow): Session {

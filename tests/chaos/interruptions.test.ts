@@ -187,7 +187,6 @@ test.each([
          (select coalesce(sum(cost_micros), 0)::text from ledger) as booked,
          (select count(*)::int from ledger where kind = 'charge') as calls from budget b`,
     );
-    console.log(await product.database.query('select key, state, created_at from hold'), await product.database.query('select attempts, crashes, state from turn'), await product.database.query('select key,kind from ledger'));
     expect(budget).toEqual({ held: '0', spent: budget?.booked, booked: budget?.booked, calls: 1 });
   },
 );

@@ -9,6 +9,9 @@ import type { LoopDetector } from './loop-detector.ts';
 import type { TurnDeps, TurnWork } from './turn-deps.ts';
 import type { TurnLog } from './turn-log.ts';
 
+/** Longest status line of a running tool. */
+const statusCharsMax = 200;
+
 interface CallPass {
   readonly deps: TurnDeps;
   readonly work: TurnWork;
@@ -51,7 +54,7 @@ export async function runOpenCalls(pass: CallPass): Promise<string | undefined> 
       for (const { call } of ready) pass.log.add({ kind: 'tool_started', callId: call.id, name: call.name });
       // Stored before the effect: after a crash, a start without an end means that the outcome is unknown.
       await pass.reach();
-      pass.live.status(ready.map(({ tool, args }) => tool.claim(args).summary.slice(0, 200)).join('; '));
+      pass.live.status(ready.map(({ tool, args }) => tool.claim(args).summary.slice(0, statusCharsMax)).join('; '));
       await Promise.all(
         ready.map(async (item) => {
           finish(pass, item.call, await run(pass, item));
@@ -143,7 +146,8 @@ async function run(pass: CallPass, ready: ReadyCall): Promise<ToolResult> {
       opened ??= deps.sandboxes.open({ sessionId: work.sessionId, agent: agent.name, limits: agent.sandbox }, signal);
       return opened;
     },
-    progress: (text) => pass.live.status(text),
+    // The last line says where a command is; all of it would push the conversation off the screen.
+    progress: (text) => pass.live.status((text.trimEnd().split('\n').at(-1) ?? '').slice(-statusCharsMax)),
   };
   try {
     const result = await ready.tool.run(ready.args, context);

@@ -39,6 +39,8 @@ async function run(...argv: string[]): Promise<{ code: number; stdout: string; s
     diagnose: refuse,
     readSettings: refuse,
     findGateway: refuse,
+    listTools: refuse,
+    openQuestions: refuse,
     listSandboxes: refuse,
     loadAgents: async () => await loadProjectAgents({ agentsDir: path.join(repository, 'agents') }),
     openDatabase: async () => ({ db: database.db, [Symbol.asyncDispose]: async () => undefined }),

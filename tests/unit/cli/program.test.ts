@@ -33,6 +33,8 @@ async function run(argv: string[], deps: Partial<CliDeps> = {}, showStack = fals
     openDatabase: refuse,
     findGateway: refuse,
     loadAgents: refuse,
+    listTools: refuse,
+    openQuestions: refuse,
     listSandboxes: refuse,
     ...deps,
   };

@@ -105,6 +105,8 @@ test('the command line guide has every command with its options', () => {
     openDatabase: refuse,
     findGateway: refuse,
     loadAgents: refuse,
+    listTools: refuse,
+    openQuestions: refuse,
     listSandboxes: refuse,
   };
   const page = read('docs/guide/command-line.md');
