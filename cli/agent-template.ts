@@ -49,7 +49,7 @@ description: ${quote(draft.description)}
 # role: developer
 # colour: cyan
 # default, demo, or a model with its provider, such as openai:<id>.
-model: ${quote(draft.model)}
+model: ${/^[a-z][\w./:-]*\w$/i.test(draft.model) ? draft.model : quote(draft.model)}
 # supervised: a person is asked before anything of more than low risk, even if a grant allows it.
 autonomy: supervised
 # What the agent is offered. A tool without a grant below is refused.

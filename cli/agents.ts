@@ -81,9 +81,24 @@ export function addAgents(program: Command, deps: CliDeps): void {
 
 /** Colours of letters; the other words `styleText` knows would hide a name or flood the line. */
 const colours = [
-  ...(['black', 'red', 'green', 'yellow', 'blue', 'magenta', 'cyan', 'white', 'gray', 'grey'] as const),
-  ...(['redBright', 'greenBright', 'yellowBright', 'blueBright'] as const),
-  ...(['blackBright', 'magentaBright', 'cyanBright', 'whiteBright'] as const),
+  'black',
+  'red',
+  'green',
+  'yellow',
+  'blue',
+  'magenta',
+  'cyan',
+  'white',
+  'gray',
+  'grey',
+  'blackBright',
+  'redBright',
+  'greenBright',
+  'yellowBright',
+  'blueBright',
+  'magentaBright',
+  'cyanBright',
+  'whiteBright',
 ] as const;
 
 /** The name in the colour of the profile, plain when a terminal has no colour of that name. */

@@ -60,14 +60,17 @@ async function completeDraft(deps: CreateDeps, name: string, wishes: AgentWishes
   // What was given is checked before the first question is put.
   if (wishes.tools !== undefined) toTools(wishes.tools, known);
   if (wishes.model !== undefined) toModel(wishes.model);
-  const isComplete = [wishes.description, wishes.model, wishes.tools, wishes.prompt].every((wish) => wish !== undefined);
+  const isComplete = [wishes.description, wishes.model, wishes.tools, wishes.prompt].every(
+    (wish) => wish !== undefined,
+  );
   using questions = isComplete ? undefined : deps.openQuestions();
   const { terminal } = deps;
   const standard = { description: defaultDescription(name), tools: defaultTools.join(', ') };
   const description =
     wishes.description ?? (await ask(questions, `What is it for? [${standard.description}] `, standard.description));
   const model = await decide(deps, questions, wishes.model, 'Model? [default] ', 'default', toModel);
-  if (questions !== undefined && wishes.tools === undefined) printLine(terminal, `Tools: ${known.join(', ')}, or none.`);
+  if (questions !== undefined && wishes.tools === undefined)
+    printLine(terminal, `Tools: ${known.join(', ')}, or none.`);
   const tools = await decide(
     deps,
     questions,

@@ -1,8 +1,12 @@
 import type { Command } from 'commander';
 import { cancelSessionWork } from '#core/approvals/cancel-session-work.ts';
-import { AppError } from '#core/kit/errors.ts';
+import { systemClock } from '#core/kit/clock.ts';
 import { describeSession, recentSessions } from '#core/sessions/list-sessions.ts';
+import { requireSession } from '#core/sessions/require-session.ts';
+import { attachSession } from './attach-session.ts';
+import { cleanLine } from './chat/clean-text.ts';
 import type { CliDeps } from './cli-deps.ts';
+import { formatTime } from './format-time.ts';
 import { printJson, printLine, printTable } from './terminal.ts';
 
 const rowsMax = 50;
@@ -29,7 +33,7 @@ export function addSessions(program: Command, deps: CliDeps): void {
           row.agentName,
           row.state === 'ended' ? 'ended' : row.laneState,
           String(row.queuedTurns),
-          row.updatedAt.toISOString(),
+          formatTime(row.updatedAt),
           row.threadKey,
         ]),
       );
@@ -42,23 +46,32 @@ export function addSessions(program: Command, deps: CliDeps): void {
     .action(async (id: string, options: { json?: true }) => {
       await using database = await deps.openDatabase();
       const found = await describeSession(database.db, id, eventsMax);
-      if (found === undefined) throw unknownSession(id);
       if (options.json === true) return printJson(deps.terminal, found);
       const { session: row, events } = found;
       printLine(
         deps.terminal,
-        `${row.agentName} in ${row.threadKey}, ${row.state}, since ${row.createdAt.toISOString()}`,
+        `${row.agentName} in ${cleanLine(row.threadKey)}, ${row.state}, since ${formatTime(row.createdAt)}`,
       );
       printTable(
         deps.terminal,
         ['SEQ', 'WHEN', 'KIND', 'WHAT'],
         events.map((event) => [
           String(event.seq),
-          event.createdAt.toISOString(),
+          formatTime(event.createdAt),
           event.kind,
           JSON.stringify(event.payload).slice(0, payloadCharsMax),
         ]),
       );
+    });
+  session
+    .command('attach')
+    .description('print what happened in a session and follow it until Ctrl-C')
+    .argument('<id>')
+    .option('--json', 'print each event as a JSON line')
+    .action(async (id: string, options: { json?: true }) => {
+      await using database = await deps.openDatabase();
+      const { terminal, signal } = deps;
+      await attachSession({ db: database.db, clock: systemClock, terminal, signal }, id, options.json === true);
     });
   session
     .command('kill')
@@ -67,19 +80,13 @@ export function addSessions(program: Command, deps: CliDeps): void {
     .action(async (id: string) => {
       await using database = await deps.openDatabase();
       const { db } = database;
-      if ((await describeSession(db, id, 0)) === undefined) throw unknownSession(id);
+      const { id: sessionId } = await requireSession(db, id);
       // The worker is told by the database; a lane that became ready is found by the sweep within a second.
-      const stopped = await db.transaction().execute(async (tx) => await cancelSessionWork(tx, id));
+      const stopped = await db.transaction().execute(async (tx) => await cancelSessionWork(tx, sessionId));
       const parts = [
         stopped.isRunningAsked ? 'the running turn was told to stop' : undefined,
         stopped.ended.length > 0 ? `${stopped.ended.length} waiting turns were ended` : undefined,
       ].filter((part) => part !== undefined);
       printLine(deps.terminal, parts.length === 0 ? 'nothing was running or waiting' : parts.join('; '));
     });
-}
-
-function unknownSession(id: string): AppError {
-  return new AppError('command.invalid', `There is no session ${id.slice(0, 60)}.`, {
-    mend: 'See ./switchyard session list.',
-  });
 }

@@ -28,11 +28,7 @@ export function printJson(terminal: Terminal, value: unknown): void {
 }
 
 /** Rows under a header, columns as wide as their widest cell; the last column is not padded. */
-export function printTable(
-  terminal: Terminal,
-  header: readonly string[],
-  rows: ReadonlyArray<readonly Cell[]>,
-): void {
+export function printTable(terminal: Terminal, header: readonly string[], rows: ReadonlyArray<readonly Cell[]>): void {
   const clean = rows.map((row) => row.map((cell) => printable(textOf(cell))));
   const widths = header.map((title, column) => Math.max(title.length, ...clean.map((row) => row[column]?.length ?? 0)));
   const pad = (cells: readonly string[]): string[] =>

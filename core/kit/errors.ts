@@ -56,6 +56,7 @@ export const errorTable = {
   'sandbox.timeout': { blame: 'sandbox', retry: false, chat: true },
   'sandbox.unavailable': { blame: 'operator', retry: false, chat: true },
   'tool.invalid_arguments': { blame: 'caller', retry: false, chat: true },
+  'tool.unknown': { blame: 'caller', retry: false, chat: true },
   'turn.cancelled': { blame: 'caller', retry: false, chat: true },
   'turn.crashed': { blame: 'bug', retry: false, chat: true },
   'turn.iterations': { blame: 'caller', retry: false, chat: true },

@@ -99,13 +99,6 @@ export async function findActiveSessions(db: Db | Tx, key: string): Promise<Sess
   return rows.map(toSession);
 }
 
-export async function findSession(db: Db | Tx, id: string): Promise<Session | undefined> {
-  const { rows } = await sql<SessionRow>`
-    select id, thread_key, agent_name, origin, state, created_at from session where id = ${id}
-  `.execute(db);
-  return rows[0] === undefined ? undefined : toSession(rows[0]);
-}
-
 /** Sessions whose ids lie between two, both included, by their ids; at most `rowsMax`. */
 export async function findSessionsBetween(db: Db, from: string, to: string, rowsMax: number): Promise<Session[]> {
   const { rows } = await sql<SessionRow>`

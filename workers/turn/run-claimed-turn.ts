@@ -1,15 +1,22 @@
+import { isDatabaseAway } from '#core/kit/database-away.ts';
 import { type AbsorbedTurn, type ClaimedTurn, type NewEvent, TurnAbort, type TurnOutcome } from '#core/lanes/lane.ts';
 import { toOutboxItem } from '#core/outbox/put-messages.ts';
 import { type TurnEvent, turnPayloadSchema } from '#core/turns/turn-event.ts';
 import type { TurnContext } from '../lane/lane-runner.ts';
 import { runTurn } from './run-turn.ts';
-import type { TurnDeps, TurnMessage, TurnWork } from './turn-deps.ts';
+import type { PassOutcome, TurnDeps, TurnMessage, TurnWork } from './turn-deps.ts';
 
-/** Runs a claimed turn and gives its outcome in the lane's words. Rejects only with a `TurnAbort` when fenced out. */
+/** Keeps a database that refuses connections from being asked in a hot loop. */
+const awayPauseMs = 500;
+
+/**
+ * Runs a claimed turn and gives its outcome in the lane's words. Rejects only with a `TurnAbort` when fenced out. A turn
+ * that the database left in the lurch is handed back: its next pass goes on from what was stored.
+ */
 export async function runClaimedTurn(deps: TurnDeps, turn: ClaimedTurn, context: TurnContext): Promise<TurnOutcome> {
   // A turn that was cancelled before it began still says so, through the same path as any other.
   const signal = turn.isCancelled ? AbortSignal.abort(new TurnAbort('cancelled')) : context.signal;
-  const outcome = await runTurn(deps, toWork(turn), {
+  const pass = runTurn(deps, toWork(turn), {
     signal,
     stopping: context.stopping,
     boundary: async (events, messages) => {
@@ -20,6 +27,15 @@ export async function runClaimedTurn(deps: TurnDeps, turn: ClaimedTurn, context:
       return verdict.state === 'go' ? { state: 'go', steered: verdict.steered.map(toMessage) } : verdict;
     },
   });
+  let outcome: PassOutcome;
+  try {
+    outcome = await pass;
+  } catch (err) {
+    if (!isDatabaseAway(err)) throw err;
+    deps.log.warn({ err, turnId: turn.id, sessionId: turn.sessionId }, 'turn is handed back: the database was away');
+    await deps.clock.sleep(awayPauseMs);
+    return { state: 'released' };
+  }
   const events = outcome.events.map(toNewEvent);
   return {
     state: outcome.state,

@@ -1,4 +1,5 @@
 import type { AgentProfile } from '#core/agents/agent-profile.ts';
+import { isDatabaseAway } from '#core/kit/database-away.ts';
 import { AppError, toAppError } from '#core/kit/errors.ts';
 import { TurnAbort } from '#core/lanes/lane.ts';
 import type { ModelMessage, ModelTool } from '#core/models/model-port.ts';
@@ -35,7 +36,8 @@ interface Pass {
 /**
  * Works on a turn until it ends or has to wait: model call, tool calls, model call, …, answer. Resumes from the
  * session's log, so a pass may begin anywhere. Never throws for what a person caused; a lost lane rejects
- * with a `TurnAbort` and nothing may be written.
+ * with a `TurnAbort` and nothing may be written; a database that is away rejects with its error, and another pass begins
+ * from what was stored.
  */
 export async function runTurn(deps: TurnDeps, work: TurnWork, control: TurnControl): Promise<PassOutcome> {
   const rows = await readEvents(deps.db, work.sessionId, deps.limits.contextEventsMax);
@@ -80,6 +82,7 @@ export async function runTurn(deps: TurnDeps, work: TurnWork, control: TurnContr
     await live.close();
     const abort = control.signal.aborted ? control.signal.reason : err;
     if (abort instanceof TurnAbort) return endAborted(abort, work, log, pass?.partial ?? '');
+    if (isDatabaseAway(err)) throw err;
     return endFailed(deps, work, log, watchdog.signal.aborted ? watchdog.signal.reason : err, pass?.partial ?? '');
   } finally {
     clearTimeout(timer);
