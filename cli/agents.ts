@@ -52,7 +52,7 @@ export function addAgents(program: Command, deps: CliDeps): void {
     .option('--prompt <text>', 'its instructions')
     .action(async (name: string, wishes: AgentWishes) => {
       const { createAgent } = await import('./create-agent.ts');
-      await createAgent(deps, name, wishes);
+      await createAgent({ ...deps, agentsDir: deps.readSettings().agentsDir }, name, wishes);
     });
   agent
     .command('check')

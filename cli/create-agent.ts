@@ -20,7 +20,10 @@ export interface AgentWishes {
   readonly prompt?: string;
 }
 
-type CreateDeps = Pick<CliDeps, 'readSettings' | 'loadAgents' | 'listTools' | 'openQuestions' | 'terminal'>;
+interface CreateDeps extends Pick<CliDeps, 'loadAgents' | 'listTools' | 'openQuestions' | 'terminal'> {
+  /** The project's own folder of agent files; made when it is not there. */
+  readonly agentsDir: string;
+}
 
 /**
  * Writes the file of a new agent into the project's folder and checks it together with all the others.
@@ -33,14 +36,13 @@ export async function createAgent(deps: CreateDeps, name: string, wishes: AgentW
       mend: 'Begin with a small letter and go on with small letters, digits and -, at most 32 in all.',
     });
   }
-  const folder = deps.readSettings().agentsDir;
-  const file = path.join(folder, `${name}.md`);
+  const file = path.join(deps.agentsDir, `${name}.md`);
   if (existsSync(file)) throw alreadyThere(file);
   // Before anybody is asked anything: files that are broken already would only be found at the end.
   const before = await deps.loadAgents();
   const draft = await completeDraft(deps, name, wishes);
 
-  await writeNew(folder, file, renderAgentFile(draft));
+  await writeNew(file, renderAgentFile(draft));
   try {
     await deps.loadAgents();
   } catch (err) {
@@ -139,9 +141,9 @@ function toModel(text: string): string {
   return model;
 }
 
-async function writeNew(folder: string, file: string, text: string): Promise<void> {
+async function writeNew(file: string, text: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true });
+    await mkdir(path.dirname(file), { recursive: true });
     await writeFile(file, text, { flag: 'wx' });
   } catch (err) {
     const code = err instanceof Error && 'code' in err ? String(err.code) : 'an error';

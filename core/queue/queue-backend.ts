@@ -56,6 +56,8 @@ const workerOptions = {
   removeOnFail: keep,
   // A wake that stalls is only a doubled wake; it must never fail for that.
   maxStalledCount: 1_000_000,
+  // After a lost connection it rests this long before it takes wakes again; the library's 15 s would be ours, too.
+  runRetryDelay: 500,
 } as const satisfies Partial<WorkerOptions>;
 
 /** The bell: BullMQ on Redis or on Postgres. What it holds may be lost, doubled or reordered at any time. */

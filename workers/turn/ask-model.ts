@@ -20,14 +20,15 @@ export interface AskModelDeps {
   readonly timeouts: { readonly headerMs: number; readonly idleMs: number; readonly totalMs: number };
 }
 
-/** A hold outlives the longest attempt it pays for by this much, so that a slow settle still finds it open. */
-const holdGraceMs = 60_000;
+/** The money of a worker that died is free again after this; a living one extends its holds well before. */
+const holdValidMs = 120_000;
+const holdExtendMs = 30_000;
 
 /** Calls the agent's model chain with its budget: the worst case is held before each attempt, the cost booked after. */
 export function createAskModel(deps: AskModelDeps): AskModel {
   return async (request, options) => {
     const { agent, work } = request;
-    const holds = new Map<number, Hold>();
+    const holds = new Map<number, LiveHold>();
     const bookings: Promise<void>[] = [];
     const result = await callModel(deps.call, {
       chain: resolveChain(agent.model, agent.fallbacks, deps.defaultModel),
@@ -49,10 +50,12 @@ export function createAskModel(deps: AskModelDeps): AskModel {
       },
       beforeAttempt: async (attempt) => {
         const hold = await reserve(deps, request, attempt);
-        if (hold !== undefined) holds.set(attempt.attemptNumber, hold);
+        if (hold !== undefined) holds.set(attempt.attemptNumber, keepAlive(deps, hold));
       },
       afterAttempt: async (attempt, outcome) => {
-        const hold = holds.get(attempt.attemptNumber);
+        const live = holds.get(attempt.attemptNumber);
+        live?.stop();
+        const hold = live?.hold;
         const booking = book(deps, request, attempt, hold, outcome);
         bookings.push(booking);
         // What was held must be settled before the next attempt asks for room; a plain record can be written meanwhile.
@@ -74,6 +77,21 @@ export function createAskModel(deps: AskModelDeps): AskModel {
 
 type Request = Parameters<AskModel>[0];
 
+interface LiveHold {
+  readonly hold: Hold;
+  readonly stop: () => void;
+}
+
+/** Extends a hold while its call streams. */
+function keepAlive(deps: AskModelDeps, hold: Hold): LiveHold {
+  const timer = setInterval(() => {
+    deps.ledger.extendHold(hold, holdValidMs).catch((err: unknown) => {
+      deps.log.warn({ err, holdId: hold.id }, 'hold could not be extended');
+    });
+  }, holdExtendMs);
+  return { hold, stop: () => clearInterval(timer) };
+}
+
 function hasBudget(agent: AgentProfile): boolean {
   return agent.budget?.daily_usd !== undefined || agent.budget?.monthly_usd !== undefined;
 }
@@ -91,7 +109,7 @@ async function reserve(deps: AskModelDeps, request: Request, attempt: ModelAttem
     agentName: agent.name,
     key: attemptKey(work, round, attempt),
     amountMicros: attempt.worstCaseMicros,
-    validMs: deps.timeouts.totalMs + holdGraceMs,
+    validMs: holdValidMs,
   });
 }
 

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadProjectAgents } from '#app/load-project-agents.ts';
 import type { CliDeps } from '#cli/cli-deps.ts';
 import { runProgram } from '#cli/run-program.ts';
+import { applyAgents } from '#core/agents/apply-agents.ts';
 import { requestApproval } from '#core/approvals/request-approval.ts';
 import { newId } from '#core/kit/ids.ts';
 import { acceptTurns } from '#core/lanes/accept-turns.ts';
@@ -14,13 +15,23 @@ import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts'
 const repository = path.resolve(import.meta.dirname, '../../..');
 let database: TestDatabase;
 
+interface Run {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
 beforeAll(async () => {
   database = await openTestDatabase();
 });
 afterAll(async () => await database[Symbol.asyncDispose]());
 
 /** Runs a command against the test's database. */
-async function run(...argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+async function run(...argv: string[]): Promise<Run> {
+  return await runOn({ hasColour: false }, argv);
+}
+
+async function runOn({ hasColour }: { readonly hasColour: boolean }, argv: readonly string[]): Promise<Run> {
   let stdout = '';
   let stderr = '';
   const refuse = () => {
@@ -32,7 +43,7 @@ async function run(...argv: string[]): Promise<{ code: number; stdout: string; s
     terminal: {
       stdout: { write: (text: string) => (stdout += text) },
       stderr: { write: (text: string) => (stderr += text) },
-      hasColour: false,
+      hasColour,
     },
     signal: new AbortController().signal,
     start: refuse,
@@ -94,6 +105,23 @@ test('apply puts the bundled agents in force, and again changes nothing', async 
   expect(await run('agent', 'show', 'codr')).toMatchObject({ code: 1, stderr: expect.stringContaining('"coder"') });
 });
 
+test('agent list shows roles, and names in their colours where there are any', async () => {
+  const profiles = await loadProjectAgents({ agentsDir: path.join(repository, 'agents') });
+  const colours = ['Cyan', 'hidden'];
+  const painted = profiles.map((profile, index) => ({
+    ...profile,
+    version: `${profile.version.slice(0, 60)}-${index}`,
+    colour: colours[index] ?? 'cyan',
+  }));
+  await applyAgents(database.db, painted);
+  expect(await json('agent', 'list')).toMatchObject({
+    agents: [{ role: 'assistant', colour: 'Cyan' }, { role: 'developer' }],
+  });
+  const { stdout } = await runOn({ hasColour: true }, ['agent', 'list']);
+  expect(stdout).toContain('\u001b[36massistant\u001b[39m  assistant');
+  expect(stdout).toContain('\ncoder      developer');
+});
+
 test('a code from pair makes somebody what it says, once', async () => {
   const { code } = (await json('pair', '--role', 'admin')) as { code: string };
   const identity = await identify(database.db, {
@@ -119,7 +147,10 @@ test('session list, show and kill see and end the queued work', async () => {
     code: 0,
     stdout: 'nothing was running or waiting\n',
   });
-  expect(await json('session', 'show', sessionId)).toMatchObject({ session: { id: sessionId, state: 'active' } });
+  // The last letters are cut off: nothing else begins like that.
+  expect(await json('session', 'show', sessionId.slice(0, -2))).toMatchObject({
+    session: { id: sessionId, state: 'active' },
+  });
   for (const id of [newId(), 'nonsense']) {
     expect(await run('session', 'kill', id)).toMatchObject({ code: 1, stderr: expect.stringContaining('no session') });
   }
@@ -150,7 +181,9 @@ test('an approval is listed, denied once with its reason, and then already decid
         validMs: 60_000,
       }),
   );
-  expect((await run('approvals', 'list')).stdout).toContain(approval.id);
+  const listed = (await run('approvals', 'list')).stdout;
+  expect(listed).toContain(approval.id);
+  expect(listed).toMatch(/ {2}\d{4}-\d\d-\d\d \d\d:\d\d UTC {2}/);
   expect(await run('approvals', 'deny', approval.id, '--reason', 'not today')).toMatchObject({ code: 0, stderr: '' });
   expect(await json('approvals', 'list', '--all')).toMatchObject({
     approvals: [{ id: approval.id, state: 'denied', reason: 'not today', decidedByName: userInfo().username }],
@@ -178,4 +211,14 @@ test('costs are zero when nothing was spent, in every grouping and period', asyn
     }
   }
   expect((await run('costs', '--by', 'colour')).code).toBe(1);
+  expect((await run('costs')).stdout).toMatch(/^total since \d{4}-\d\d-\d\d \(UTC\): \$/m);
+});
+
+test('session list and show have times people can read', async () => {
+  const { sessionId } = await givenTurn();
+  for (const command of [['list'], ['show', sessionId]]) {
+    const { stdout } = await run('session', ...command);
+    expect(stdout).toMatch(/ \d{4}-\d\d-\d\d \d\d:\d\d UTC\b/);
+    expect(stdout).not.toMatch(/\dT\d\d:/);
+  }
 });

@@ -114,6 +114,24 @@ test('what strangers wrote cannot send escape sequences to the terminal', async 
   expect(out).toBe('NAME    WHAT\na [2Jb  c d 31m\n');
 });
 
+test('a painted cell is as wide as a plain one, and what it holds is still cleaned', () => {
+  let out = '';
+  const write = (text: string) => (out += text);
+  const cells = [{ text: 'a\u001b[2J', format: 'cyan' } as const, 'x'];
+  printTable({ stdout: { write }, stderr: { write }, hasColour: true }, ['LONG NAME', 'B'], [cells]);
+  expect(out.split('\n')[1]).toBe('\u001b[36ma [2J    \u001b[39m  x');
+});
+
+test('the containers are listed with a time people can read, whatever a label says', async () => {
+  const line = { id: 'c1', sessionId: 's', agent: 'coder', state: 'running' };
+  const listSandboxes = async () => [
+    { ...line, createdAt: '2026-11-21T10:05:59.123Z' },
+    { ...line, createdAt: 'unknown' },
+  ];
+  const { stdout } = await run(['sandbox', 'list'], { listSandboxes });
+  expect(stdout).toMatch(/coder {2}2026-11-21 10:05 UTC {2}s\n.*coder {2}unknown +s\n/);
+});
+
 test('an unknown bench is refused with the list', async () => {
   expect(await run(['bench', 'nothing'])).toMatchObject({
     code: 1,
