@@ -80,13 +80,13 @@ test.each(backends)(
       budget: 'budget: { daily_usd: 5 }',
     });
     await startBoth(product);
-    says(product, 'slow story');
+    says(product, 'endless story');
     await isStreaming(product);
     await product.kill('worker');
     await product.start('worker');
     await settled(product);
-    await expectNothingLostOrDoubled(product, new Map([[chat, ['slow story']]]));
-    expect(answersIn(product, chat)).toEqual(['slow story']);
+    await expectNothingLostOrDoubled(product, new Map([[chat, ['endless story']]]));
+    expect(answersIn(product, chat)).toEqual(['endless story']);
     expect(product.model.requestCount()).toBe(2);
 
     // The dead worker's hold falls when its time is over; the clock is moved to it.
@@ -110,7 +110,7 @@ test('in a group the message that was being written is continued by edits, not p
   await using product = await prepareCrew([chat]);
   product.telegram.people.group(-900);
   await startBoth(product);
-  says(product, '@switchyard_bot slow story', -900);
+  says(product, '@switchyard_bot endless story', -900);
   await until(product, patienceMs, async () => {
     const rows = await product.database.query(`select 1 from outbox where platform_ids is not null`);
     return rows.length > 0 ? true : rows;
@@ -120,7 +120,7 @@ test('in a group the message that was being written is continued by edits, not p
   await settled(product);
   const said = product.telegram.said(-900);
   expect(said).toHaveLength(1);
-  expect(said[0]?.text).toMatch(/^\[slow story\] (word ?){40}$/);
+  expect(said[0]?.text).toMatch(/^\[endless story\] (word ?){100}$/);
   expect(said[0]?.edits).toBeGreaterThan(0);
 });
 
@@ -172,14 +172,14 @@ test.each([
     await using backend = await openBackend(kind);
     await using product = await prepareCrew([chat], { env: backend.env, budget: 'budget: { daily_usd: 5 }' });
     await startBoth(product, { SWITCHYARD_LIMIT_DRAIN_SECONDS: '0' });
-    says(product, 'slow story');
+    says(product, 'endless story');
     await isStreaming(product);
     if (other === 'that is there already') await product.start('worker');
     expect(await product.kill('worker', 'SIGTERM')).toBe('exit 0');
     if (other === 'that comes later') await product.start('worker');
     await settled(product);
-    expect(answersIn(product, chat)).toEqual(['slow story']);
-    await expectNothingLostOrDoubled(product, new Map([[chat, ['slow story']]]));
+    expect(answersIn(product, chat)).toEqual(['endless story']);
+    await expectNothingLostOrDoubled(product, new Map([[chat, ['endless story']]]));
     expect(product.output).not.toContain('took lanes from dead workers');
     expect(await product.database.query('select 1 from worker')).toHaveLength(1);
     const [budget] = await product.database.query<{ held: string; spent: string; booked: string; calls: number }>(
@@ -235,11 +235,11 @@ test.each(backends)(
     await using product = await prepareCrew([chat], { env: backend.env });
     await product.start('gateway');
     const frozen = await product.start('worker');
-    says(product, 'slow story');
+    says(product, 'endless story');
     await isStreaming(product);
     frozen.child.kill('SIGSTOP');
     await product.start('worker');
-    await product.hears(chat, /^\[slow story\]/, patienceMs);
+    await product.hears(chat, /^\[endless story\]/, patienceMs);
     frozen.child.kill('SIGCONT');
     await until(product, patienceMs, async () => {
       const rows = await product.database.query(
@@ -251,10 +251,10 @@ test.each(backends)(
     await product.hears(chat, /^\[save afterwards\]/, patienceMs);
     expect(await product.kill('worker', 'SIGTERM')).toBe('exit 0');
     await settled(product);
-    await expectNothingLostOrDoubled(product, new Map([[chat, ['slow story', 'save afterwards']]]));
-    expect(answersIn(product, chat)).toEqual(['slow story', 'save afterwards']);
+    await expectNothingLostOrDoubled(product, new Map([[chat, ['endless story', 'save afterwards']]]));
+    expect(answersIn(product, chat)).toEqual(['endless story', 'save afterwards']);
     const said = await product.database.query(
-      `select 1 from event where kind = 'assistant_message' and payload ->> 'parts' like '%slow story%'`,
+      `select 1 from event where kind = 'assistant_message' and payload ->> 'parts' like '%endless story%'`,
     );
     expect(said).toHaveLength(1);
   },
@@ -303,7 +303,7 @@ test('of two gateways the one that holds the bot is killed: the other takes it o
 });
 
 test('the embedded database killed under a running `up`: it comes back, and what was written meanwhile is answered once', async () => {
-  await using product = await Product.prepare({ agents: [clerk], script: clerkBrain });
+  await using product = await Product.prepare({ agents: [clerk], script: clerkBrain() });
   await product.start('up', { DATABASE_URL: '' });
   await product.pairOwner();
   const says = (text: string): number => product.telegram.people.says(owner, owner, text);

@@ -19,16 +19,25 @@ grants:
 
 /**
  * Answers every text with a word of its own: `save <name>` through a call of memory_save, `exec <name>: <command>`
- * through exec, anything else at once. What is answered always carries the whole text, so that answers can be matched.
+ * through exec, `slow …` word by word in two seconds, `endless …` in half a minute but at once when it is asked again,
+ * anything else at once. What is answered always carries the whole text, so that answers can be matched.
  */
-export function clerkBrain({ body }: BrainRequest): ScriptedReply {
-  const { text, result } = lastExchange((body['messages'] ?? body['input'] ?? []) as Record<string, unknown>[]);
-  if (result !== undefined) return { text: `[${text}] ${result}`, delayMs: 5 };
-  const [, name, command] = /^exec (\S+): ([\s\S]+)$/.exec(text) ?? [];
-  if (name !== undefined && command !== undefined) return { toolCalls: [{ name: 'exec', arguments: { command } }] };
-  if (text.startsWith('save ')) return { toolCalls: [{ name: 'memory_save', arguments: { text } }] };
-  if (text.startsWith('slow ')) return { text: `[${text}] ${'word '.repeat(40)}`, delayMs: 60 };
-  return { text: `[${text}] noted`, delayMs: 5 };
+export function clerkBrain(): (request: BrainRequest) => ScriptedReply {
+  const begun = new Set<string>();
+  return ({ body }) => {
+    const { text, result } = lastExchange((body['messages'] ?? body['input'] ?? []) as Record<string, unknown>[]);
+    if (result !== undefined) return { text: `[${text}] ${result}`, delayMs: 5 };
+    const [, name, command] = /^exec (\S+): ([\s\S]+)$/.exec(text) ?? [];
+    if (name !== undefined && command !== undefined) return { toolCalls: [{ name: 'exec', arguments: { command } }] };
+    if (text.startsWith('save ')) return { toolCalls: [{ name: 'memory_save', arguments: { text } }] };
+    if (text.startsWith('slow ')) return { text: `[${text}] ${'word '.repeat(40)}`, delayMs: 60 };
+    if (text.startsWith('endless ')) {
+      const delayMs = begun.has(text) ? 5 : 300;
+      begun.add(text);
+      return { text: `[${text}] ${'word '.repeat(100)}`, delayMs };
+    }
+    return { text: `[${text}] noted`, delayMs: 5 };
+  };
 }
 
 /** The last text of a person, and the result of a tool that was called since. */
@@ -58,7 +67,7 @@ export async function prepareCrew(
 ): Promise<Product> {
   const { budget = '', ...rest } = options;
   const agents = [{ ...clerk, frontMatter: `${clerk.frontMatter}\n${budget}` }];
-  const product = await Product.prepare({ agents, script: clerkBrain, ...rest });
+  const product = await Product.prepare({ agents, script: clerkBrain(), ...rest });
   const { db } = product.database;
   const [account = ''] = product.telegram.token.split(':');
   for (const chat of chats) {
