@@ -9,7 +9,8 @@ import { AppError } from '#core/kit/errors.ts';
 export function ensureDataDir(dataDir: string): void {
   const probe = path.join(dataDir, `.probe.${process.pid}`);
   try {
-    mkdirSync(dataDir, { recursive: true });
+    // Root's database server runs as another user, who must be able to pass through; each secret file has mode 600.
+    mkdirSync(dataDir, { recursive: true, mode: process.getuid?.() === 0 ? 0o755 : 0o700 });
     // Only a real write finds a full disk and a read-only mount.
     writeFileSync(probe, 'x');
     rmSync(probe);

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { prepareCrew, until } from '../support/crash-stage.ts';
@@ -166,6 +166,8 @@ describe('at the start', () => {
 
   test('a second `up` on the same data directory names the process that holds it', async () => {
     await using product = await Product.prepare({ agents: [assistant] });
+    // Passable for the server's user, so that the cluster lies inside and goes with the folder, also for root.
+    chmodSync(product.folder, 0o755);
     const env = { DATABASE_URL: '', LOG_LEVEL: 'info' };
     const { child } = await product.start('up', env);
     await expectClearEnd(product.start('up', env), new RegExp(`in use by another switchyard, process ${child.pid}\\.`));

@@ -3,9 +3,10 @@ import { ensureOperator } from '#core/people/ensure-operator.ts';
 import { chooseQueueMode } from '#core/sessions/change-thread.ts';
 import { openThread } from '#core/sessions/open-thread.ts';
 import type { ScriptedReply } from '../fakes/model-server.ts';
+import { answerRecords, type FakeWire } from '../fakes/model-wires.ts';
 import { Product, type ProductOptions } from './product.ts';
 
-type BrainRequest = { readonly body: Record<string, unknown> };
+type BrainRequest = { readonly wire: FakeWire; readonly body: Record<string, unknown> };
 
 /** The agent of the crash tests: its hands need no container, and one tool leaves a countable trace in each session. */
 export const clerk = {
@@ -19,12 +20,12 @@ grants:
 
 /**
  * Answers every text with a word of its own: `save <name>` through a call of memory_save, `exec <name>: <command>`
- * through exec, `slow …` word by word in two seconds, `endless …` in half a minute but at once when it is asked again,
- * anything else at once. What is answered always carries the whole text, so that answers can be matched.
+ * through exec, `slow …` word by word in two seconds, `endless …` half and then never an end, but at once when it is asked
+ * again, anything else at once. What is answered always carries the whole text, so that answers can be matched.
  */
 export function clerkBrain(): (request: BrainRequest) => ScriptedReply {
   const begun = new Set<string>();
-  return ({ body }) => {
+  return ({ wire, body }) => {
     const { text, result } = lastExchange((body['messages'] ?? body['input'] ?? []) as Record<string, unknown>[]);
     if (result !== undefined) return { text: `[${text}] ${result}`, delayMs: 5 };
     const [, name, command] = /^exec (\S+): ([\s\S]+)$/.exec(text) ?? [];
@@ -32,9 +33,11 @@ export function clerkBrain(): (request: BrainRequest) => ScriptedReply {
     if (text.startsWith('save ')) return { toolCalls: [{ name: 'memory_save', arguments: { text } }] };
     if (text.startsWith('slow ')) return { text: `[${text}] ${'word '.repeat(40)}`, delayMs: 60 };
     if (text.startsWith('endless ')) {
-      const delayMs = begun.has(text) ? 5 : 300;
+      const answer = { text: `[${text}] ${'word '.repeat(100)}` };
+      if (begun.has(text)) return answer;
       begun.add(text);
-      return { text: `[${text}] ${'word '.repeat(100)}`, delayMs };
+      const records = answerRecords(wire, answer, String(body['model']), { input: 100, output: 20, cacheRead: 0 });
+      return { raw: { steps: [records.slice(0, -4).join('')], end: 'hang' } };
     }
     return { text: `[${text}] noted`, delayMs: 5 };
   };

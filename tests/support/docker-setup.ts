@@ -22,9 +22,11 @@ const engineMs = 40_000;
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const configured = process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
-  const own = (await answers(configured)) ? undefined : await startEngine(configured);
+  const own = (await answers(configured)) ? undefined : await sharedEngine(configured);
   const dockerHost = own?.dockerHost ?? configured;
   const stop = own?.stop ?? (async () => undefined);
+  // The docker command line of the tests talks to the same engine.
+  process.env['DOCKER_HOST'] = dockerHost;
   try {
     const build = spawnSync(path.join(root, 'sandbox-image/build'), {
       env: { ...process.env, DOCKER_HOST: dockerHost },
@@ -49,7 +51,28 @@ async function answers(dockerHost: string): Promise<boolean> {
   }
 }
 
-async function startEngine(configured: string): Promise<{ dockerHost: string; stop: () => Promise<void> }> {
+interface OwnEngine {
+  readonly dockerHost: string;
+  readonly stop: () => Promise<void>;
+}
+
+const engines = globalThis as { switchyardEngine?: Promise<OwnEngine>; switchyardEngineUsers?: number };
+
+/** One engine for all projects of a run, whichever asks first; it stops with the last of them. */
+async function sharedEngine(configured: string): Promise<OwnEngine> {
+  engines.switchyardEngine ??= startEngine(configured);
+  engines.switchyardEngineUsers = (engines.switchyardEngineUsers ?? 0) + 1;
+  const { dockerHost, stop } = await engines.switchyardEngine;
+  return {
+    dockerHost,
+    stop: async () => {
+      engines.switchyardEngineUsers = (engines.switchyardEngineUsers ?? 1) - 1;
+      if (engines.switchyardEngineUsers === 0) await stop();
+    },
+  };
+}
+
+async function startEngine(configured: string): Promise<OwnEngine> {
   const program = ['/usr/bin/dockerd', '/usr/sbin/dockerd', '/usr/local/bin/dockerd'].find((file) => existsSync(file));
   if (program === undefined || process.getuid?.() !== 0) {
     throw new Error(

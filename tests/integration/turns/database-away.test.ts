@@ -80,7 +80,10 @@ test('a turn whose database cannot be reached is handed back, not failed', async
 
 test('a turn whose database connection is lost on the way is handed back, not failed', async () => {
   const err = await lostConnection();
-  const outcome = await runWith(database.db, async () => await Promise.reject(err as Error));
+  const outcome = await runWith(database.db, async () => {
+    if (err instanceof Error) throw err;
+    return never();
+  });
   expect(outcome).toEqual({ state: 'released' });
 });
 
