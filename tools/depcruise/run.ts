@@ -10,7 +10,12 @@ const here = import.meta.dirname;
 const root = path.resolve(here, '../..');
 
 if (!existsSync(path.join(here, 'node_modules'))) {
-  execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: here, stdio: 'inherit' });
+  execFileSync('npm', ['ci', '--no-audit', '--no-fund'], {
+    cwd: here,
+    stdio: 'inherit',
+    // Behind a company's proxy only the system knows the proxy's certificate.
+    env: { ...process.env, NODE_USE_SYSTEM_CA: '1' },
+  });
 }
 
 const rooms = ['app', 'bots', 'cli', 'core', 'server', 'workers', 'migrations'].filter((room) =>
