@@ -39,11 +39,15 @@ export class OrphanSweep {
     await delay(Math.min(firstMs, this.#options.limits.sweepEveryMs), undefined, { signal, ref: false }).catch(
       () => undefined,
     );
+    let isFailing = false;
     while (!signal.aborted) {
       try {
         await this.run(ownSessions());
+        isFailing = false;
       } catch (err) {
-        this.#deps.log.warn({ err: toEngineError(err) }, 'sandbox sweep failed');
+        // Said once for each outage: an engine that is away is told at the start and by every tool call.
+        this.#deps.log[isFailing ? 'debug' : 'warn']({ err: toEngineError(err) }, 'sandbox sweep failed');
+        isFailing = true;
       }
       await delay(this.#options.limits.sweepEveryMs, undefined, { signal, ref: false }).catch(() => undefined);
     }
