@@ -1,6 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import type { ProcessMode } from '#cli/cli-deps.ts';
 import { applyAgents } from '#core/agents/apply-agents.ts';
+import { aborted } from '#core/kit/aborted.ts';
 import { armFailpoint } from '#core/kit/failpoint.ts';
 import type { Log } from '#core/kit/log.ts';
 import { createSetupCode } from '#core/people/create-setup-code.ts';
@@ -101,9 +102,4 @@ function sandboxPart(sandboxes: PrepareSandboxDeps['sandboxes'], log: Log, print
       await aborted(signal);
     },
   };
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

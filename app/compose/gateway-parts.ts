@@ -10,6 +10,7 @@ import { commandList } from '#core/commands/command-list.ts';
 import { costCommands } from '#core/commands/cost-commands.ts';
 import { threadCommands } from '#core/commands/thread-commands.ts';
 import { routeInbound } from '#core/inbox/route-inbound.ts';
+import { aborted } from '#core/kit/aborted.ts';
 import { AppError } from '#core/kit/errors.ts';
 import { turnAcceptor } from '#core/lanes/accept-turns.ts';
 import { parseModelRef } from '#core/models/model-ref.ts';
@@ -45,12 +46,10 @@ export function gatewayParts(
 ): readonly Part[] {
   const { db, log, clock, queue, agents, config, databaseUrl } = services;
   const feed = new ConsoleFeed({ databaseUrl, clock, log });
-  const receivers = new Map(services.channels.map((channel) => [channel, createReceiver(services, channel)]));
   return [
     { name: 'console feed', run: async (signal) => await feed.run(signal) },
     ...services.channels.flatMap((channel): Part[] => {
-      const receiver = receivers.get(channel);
-      if (receiver === undefined) return [];
+      const receiver = createReceiver(channel);
       const name = `${channel.channel} ${channel.account}`;
       const connect = async (signal: AbortSignal): Promise<void> => {
         receiver.open(signal);
@@ -88,15 +87,12 @@ export function gatewayParts(
           { host: config.host, port: config.port, ...secrets, signal },
         );
         onListening(server);
-        await new Promise<void>((resolve) => {
-          if (signal.aborted) resolve();
-          else signal.addEventListener('abort', () => resolve(), { once: true });
-        });
+        await aborted(signal);
       },
     },
   ];
 
-  function createReceiver(shared: Services, channel: Channel): EventReceiver {
+  function createReceiver(channel: Channel): EventReceiver {
     const acceptTurn = turnAcceptor({ db, wakes: queue.wakes });
     const acceptMessage = createAcceptMessage({
       db,
@@ -115,7 +111,7 @@ export function gatewayParts(
       },
       acknowledge: async (event, text, isAlert) =>
         await channel.acknowledge(event.interactionToken, { text, isAlert }).catch(() => undefined),
-      ring: async (wakes) => await shared.queue.wakes.ring(wakes),
+      ring: async (wakes) => await queue.wakes.ring(wakes),
     };
     const runCommand = createRunCommand(
       { db },

@@ -1,3 +1,4 @@
+import { aborted } from '#core/kit/aborted.ts';
 import type { Log } from '#core/kit/log.ts';
 
 /** A long-running piece of a process: resolves when its signal has aborted and it has stopped. */
@@ -31,10 +32,7 @@ export async function runParts(parts: readonly Part[], log: Log, signal: AbortSi
     );
     return { part, stop, done };
   });
-  await new Promise<void>((resolve) => {
-    if (over.aborted) resolve();
-    else over.addEventListener('abort', () => resolve(), { once: true });
-  });
+  await aborted(over);
   for (const { stop, done } of running.reverse()) {
     stop.abort();
     await done;

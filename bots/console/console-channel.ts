@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import type { Channel, ChannelHealth, CommandSpec, Ingest } from '#bots/channel.ts';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
+import { aborted } from '#core/kit/aborted.ts';
 import type { Db } from '#core/kit/database.ts';
 import { AppError, isAppError } from '#core/kit/errors.ts';
 import { toWellFormed } from '#core/kit/json.ts';
@@ -62,7 +63,7 @@ export class ConsoleChannel implements Channel {
   async run(ingest: Ingest, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     this.#ingest = ingest;
-    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    await aborted(signal);
     this.#ingest = undefined;
     await Promise.allSettled(this.#inFlight);
   }

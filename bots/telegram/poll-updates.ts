@@ -1,4 +1,5 @@
 import type { Api } from 'grammy';
+import { aborted } from '#core/kit/aborted.ts';
 import type { Clock } from '#core/kit/clock.ts';
 import { AppError } from '#core/kit/errors.ts';
 import type { Log } from '#core/kit/log.ts';
@@ -145,9 +146,4 @@ async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<voi
   } catch {
     // Aborted: the loop sees it.
   }
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

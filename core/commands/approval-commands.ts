@@ -7,6 +7,7 @@ import { AppError } from '../kit/errors.ts';
 import { isAdministrator } from '../people/person.ts';
 import { listGrants } from '../permissions/list-grants.ts';
 import { revokeGrant } from '../permissions/revoke-grant.ts';
+import { threadKey } from '../sessions/origin.ts';
 import type { Command, CommandReply } from './command.ts';
 import type { CommandDeps } from './command-deps.ts';
 
@@ -84,22 +85,17 @@ export function approvalCommands(deps: CommandDeps): Record<string, Command> {
 }
 
 /** The approval a person means: its id, the beginning of it, or nothing when only one waits in this thread. */
-async function pick(tx: Tx, id: string, threadKey: string): Promise<Approval> {
+async function pick(tx: Tx, id: string, key: string): Promise<Approval> {
   const pending = await listApprovals(tx, { state: 'pending' });
   const matching =
     id === ''
-      ? pending.filter((approval) => keyOf(approval) === threadKey)
+      ? pending.filter((approval) => threadKey(approval.conversation) === key)
       : (await listApprovals(tx)).filter((approval) => approval.id.startsWith(id.toLowerCase()));
   const [only, ...others] = matching;
   if (only !== undefined && others.length === 0) return only;
   throw new AppError('approval.unknown', only === undefined ? 'There is no such request.' : 'Several requests match.', {
     mend: 'Send /approvals to see their ids.',
   });
-}
-
-function keyOf(approval: Approval): string {
-  const { channel, account, room, thread } = approval.conversation;
-  return `${channel}:${account}:${room}:${thread ?? '-'}`;
 }
 
 function replyOf(outcome: SettleOutcome): CommandReply {

@@ -38,14 +38,10 @@ export function createRunCommand(
   accept: Readonly<Record<string, (known: KnownEvent, args: string) => Promise<void>>>,
 ): RunCommand {
   return async (known, name, args) => {
-    const accepting = accept[name];
+    const accepting = own(accept, name);
     if (accepting !== undefined) return await accepting(known, args);
-    const command = table[name];
-    if (command === undefined) {
-      throw new AppError('command.unknown', `There is no command /${name.slice(0, 40)}.`, {
-        mend: 'Send /help to see what there is.',
-      });
-    }
+    const command = own(table, name);
+    if (command === undefined) throw unknownCommand(name);
     const later: (() => Promise<void>)[] = [];
     await deps.db.transaction().execute(async (tx) => {
       // Ended first: a second routing of the same event waits for this commit and then does nothing.
@@ -69,4 +65,16 @@ export function createRunCommand(
     });
     for (const work of later) await work();
   };
+}
+
+/** The answer to a command nobody has. */
+export function unknownCommand(name: string): AppError {
+  return new AppError('command.unknown', `There is no command \`/${name.slice(0, 40).replaceAll('`', '')}\`.`, {
+    mend: 'Send /help to see what there is.',
+  });
+}
+
+/** A name typed by a person must not reach what every object inherits, such as `constructor`. */
+function own<Value>(table: Readonly<Record<string, Value>>, name: string): Value | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined;
 }

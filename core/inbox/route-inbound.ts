@@ -1,4 +1,4 @@
-import { isRunnable, type RunCommand } from '../commands/command.ts';
+import { isRunnable, type RunCommand, unknownCommand } from '../commands/command.ts';
 import type { CommandDeps } from '../commands/command-deps.ts';
 import type { Db } from '../kit/database.ts';
 import { AppError, isAppError } from '../kit/errors.ts';
@@ -89,7 +89,8 @@ async function routeKnown(deps: RouteDeps, known: KnownEvent): Promise<void> {
       }
       return await deps.acceptMessage(known, { text: event.text, kind: 'message', files: event.files });
     case 'command':
-      if (!isRunnable(event.name) && event.conversation.kind !== 'dm') {
+      if (!isRunnable(event.name)) {
+        if (event.conversation.kind === 'dm') throw unknownCommand(event.name);
         // In a group an unknown command is another bot's business.
         await markEvent(deps.db, known.inboxId, 'ignored');
         return;

@@ -11,8 +11,9 @@ export async function ensureOperator(db: Db, key: IdentityKey): Promise<Identity
   const identity = await ensureIdentity(db, key);
   if (identity.person !== undefined) return identity;
   return await db.transaction().execute(async (tx) => {
-    const owner = (await findOwner(tx)) ?? { id: newId(), displayName: key.displayName, role: 'owner' as const };
-    if ((await findOwner(tx)) === undefined) await insertPerson(tx, owner);
+    const found = await findOwner(tx);
+    const owner = found ?? { id: newId(), displayName: key.displayName, role: 'owner' as const };
+    if (found === undefined) await insertPerson(tx, owner);
     await assignPerson(tx, identity.id, owner.id);
     return { ...identity, person: owner };
   });

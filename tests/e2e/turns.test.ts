@@ -219,6 +219,27 @@ test('an unknown command in a private chat is answered with help', async () => {
   await product.hears(chat, /There is no command \/frobnicate[\s\S]*\/help/);
 });
 
+test('the names of language internals and of our own events are unknown commands like any other', async () => {
+  const chat = await newChat();
+  for (const name of ['constructor', 'tostring', '__proto__', 'press']) {
+    says(chat, `/${name}`);
+    await product.hears(chat, new RegExp(`There is no command /${name}`));
+  }
+  const pending = await product.database.query(`select 1 from inbox where state = 'pending'`);
+  expect(pending).toEqual([]);
+});
+
+test('a turn stopped in a group keeps what was shown, once, and says that it stopped', async () => {
+  product.telegram.people.group(-800);
+  const text = 'word '.repeat(60).trim();
+  product.telegram.people.says(-800, owner, `@switchyard_bot slow: ${text}`);
+  await product.hears(-800, /word word .*…$/, 20_000);
+  product.telegram.people.says(-800, owner, '/stop');
+  await product.hears(-800, /Stopped\./);
+  await product.telegram.waitFor(() => product.telegram.said(-800).every((message) => !message.text.endsWith('…')));
+  expect(product.telegram.said(-800).filter((message) => message.text.includes('word word'))).toHaveLength(1);
+});
+
 test('a stranger is refused once, in private only', async () => {
   const stranger = 9001;
   product.telegram.people.says(stranger, stranger, 'hi');

@@ -174,8 +174,10 @@ class PacedView implements LiveAnswer {
 
   #changed(): void {
     this.#isDirty = true;
-    if (!this.#view.isReady(this.#text, Date.now() - this.#startedAt)) {
-      this.#schedule(firstPostMs);
+    const ageMs = Date.now() - this.#startedAt;
+    if (!this.#view.isReady(this.#text, ageMs)) {
+      // Counted from the beginning: words that drip in must not put it off one by one.
+      this.#schedule(Math.max(firstPostMs - ageMs, 1));
       return;
     }
     const waitMs = this.#shownAt + this.#intervalMs - Date.now();
@@ -193,7 +195,8 @@ class PacedView implements LiveAnswer {
     if (this.#isClosed || this.#isPaused || this.#inFlight !== undefined) return;
     clearTimeout(this.#timer);
     this.#isDirty = false;
-    this.#shownAt = Date.now();
+    // A sign that something happens is not an edit: the first text must not wait behind it.
+    if (this.#text !== '') this.#shownAt = Date.now();
     const status = this.#status !== '' && Date.now() - this.#statusAt >= statusDelayMs / 2 ? this.#status : '';
     this.#inFlight = this.#view
       .show({ key: this.#key, text: this.#text, status })
@@ -201,7 +204,7 @@ class PacedView implements LiveAnswer {
       .catch(() => {})
       .finally(() => {
         this.#inFlight = undefined;
-        if (this.#isDirty) this.#schedule(this.#intervalMs);
+        if (this.#isDirty) this.#changed();
         else this.#schedule(this.#view.keepAliveMs);
       });
   }

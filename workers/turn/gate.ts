@@ -83,7 +83,7 @@ export function createGate(deps: GateDeps): Gate {
       case 'deny':
         return { effect: 'deny', reason: `Denied. ${explainDecision(decision)}` };
       case 'ask': {
-        const known = call.isResumed ? await answerOf(deps, call) : undefined;
+        const known = await answerOf(deps, call);
         return known ?? (await ask(deps, call, decision, claim.summary));
       }
     }

@@ -20,8 +20,6 @@ interface CallPass {
   readonly live: LiveAnswer;
   readonly loops: LoopDetector;
   readonly signal: AbortSignal;
-  /** Whether an earlier pass may have asked for approvals or begun calls. */
-  readonly isResumed: boolean;
   readonly reach: () => Promise<void>;
 }
 
@@ -121,7 +119,6 @@ async function prepare(pass: CallPass, call: ToolCallPart, wasStarted: boolean):
     callKey: pass.log.callKey(call.id),
     args: args.data,
     claim: tool.claim(args.data),
-    isResumed: pass.isResumed,
   });
   switch (decision.effect) {
     case 'allow':

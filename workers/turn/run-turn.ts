@@ -96,7 +96,6 @@ async function loop(pass: Pass): Promise<PassOutcome> {
     if (log.openCalls().length > 0) {
       const waiting = await runOpenCalls({
         ...pass,
-        isResumed: log.isResumed,
         // What was approved is spent already: it is carried out here and not handed back.
         reach: () => reach(pass, [], { mayRelease: false }),
       });
@@ -105,7 +104,7 @@ async function loop(pass: Pass): Promise<PassOutcome> {
           state: 'waiting',
           events: log.takeUnsaved(),
           messages: [],
-          messagesIfCancelled: [stopped(work, '')],
+          messagesIfCancelled: stopped(work, log, ''),
         };
       }
       await reach(pass);
@@ -177,7 +176,7 @@ function done(pass: Pass, answer: ModelAnswer, text: string): PassOutcome {
     );
   }
   log.add({ kind: 'turn_ended', state: 'done' });
-  return { state: 'done', events: log.takeUnsaved(), messages, messagesIfCancelled: [stopped(work, text)] };
+  return { state: 'done', events: log.takeUnsaved(), messages, messagesIfCancelled: [...messages, stopNotice(work)] };
 }
 
 /** Ends a pass that was told to stop. A fenced one rejects: nothing of it may be written. */
@@ -189,7 +188,7 @@ function endAborted(abort: TurnAbort, work: TurnWork, log: TurnLog, partial: str
       return { state: 'released', events: log.takeUnsaved(), messages: [], messagesIfCancelled: [] };
     case 'cancelled': {
       log.add({ kind: 'turn_ended', state: 'cancelled' });
-      const messages = [stopped(work, partial)];
+      const messages = stopped(work, log, partial);
       return { state: 'cancelled', events: log.takeUnsaved(), messages, messagesIfCancelled: messages };
     }
   }
@@ -200,26 +199,28 @@ function endFailed(deps: TurnDeps, work: TurnWork, log: TurnLog, err: unknown, p
   const level = error.blame === 'bug' || error.blame === 'operator' ? 'error' : 'warn';
   deps.log[level]({ err, turnId: work.turnId, sessionId: work.sessionId, code: error.code }, 'turn failed');
   log.add({ kind: 'turn_ended', state: 'failed', reason: error.code });
-  const messages: NewMessage[] = [];
-  if (partial.trim() !== '') messages.push(sayMessage(work, log.texts.length, partial));
-  messages.push(noticeMessage(work, 'failed', 'error', failureText(error, work.turnId)));
+  const shown = shownSoFar(work, log, partial);
   return {
     state: 'failed',
     errorCode: error.code,
     events: log.takeUnsaved(),
-    messages,
-    messagesIfCancelled: [stopped(work, partial)],
+    messages: [...shown, noticeMessage(work, 'failed', 'error', failureText(error, work.turnId))],
+    messagesIfCancelled: stopped(work, log, partial),
   };
 }
 
-/** What the thread reads when someone stopped the turn; text that was already shown is kept. */
-function stopped(work: TurnWork, partial: string): NewMessage {
-  const notice = noticeMessage(work, 'stopped', 'info', 'Stopped.');
-  if (partial.trim() === '') return notice;
-  return {
-    ...notice,
-    body: { ...notice.body, parts: [{ type: 'markdown', markdown: partial }, ...notice.body.parts] },
-  };
+/** What the thread reads when someone stopped the turn. */
+function stopped(work: TurnWork, log: TurnLog, partial: string): NewMessage[] {
+  return [...shownSoFar(work, log, partial), stopNotice(work)];
+}
+
+/** The text of an answer that broke off, under the key of its preview, so that it is kept and stands there once. */
+function shownSoFar(work: TurnWork, log: TurnLog, partial: string): NewMessage[] {
+  return partial.trim() === '' ? [] : [sayMessage(work, log.texts.length, partial)];
+}
+
+function stopNotice(work: TurnWork): NewMessage {
+  return noticeMessage(work, 'stopped', 'info', 'Stopped.');
 }
 
 /** Records a message once, however often it is handed over. */

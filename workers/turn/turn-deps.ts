@@ -100,8 +100,6 @@ export type Gate = (call: {
   readonly callKey: string;
   readonly args: unknown;
   readonly claim: ToolClaim;
-  /** Whether an approval of an earlier pass may exist. */
-  readonly isResumed: boolean;
 }) => Promise<GateDecision>;
 
 interface TurnLimits {

@@ -14,11 +14,6 @@ export class TurnLog {
     this.#own = events.filter((placed) => placed.turnId === turnId).map((placed) => placed.event);
   }
 
-  /** Whether an earlier worker already worked on this turn. */
-  get isResumed(): boolean {
-    return this.#own.some((event) => event.kind === 'assistant_message');
-  }
-
   /** Whether the message that was accepted as this turn stands in the log already. */
   hasMessageOf(turnId: string): boolean {
     return this.#own.some((event) => event.kind === 'user_message' && event.sourceTurnId === turnId);
