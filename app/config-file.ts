@@ -29,6 +29,8 @@ export const configFileSchema = z.strictObject({
   channels: z
     .strictObject({
       telegram: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+      slack: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+      discord: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
     })
     .prefault({}),
   models: z

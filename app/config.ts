@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseEnv } from 'node:util';
+import type { z } from 'zod';
 import { AppError, isAppError } from '#core/kit/errors.ts';
 import { type LimitClamp, type Limits, limitNames, limitVariable, resolveLimits } from '#core/kit/limits.ts';
 import { usdToMicros } from '#core/kit/money.ts';
@@ -24,7 +25,21 @@ export interface Config {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
-  readonly telegram: { readonly token: string; readonly apiRoot: string | undefined } | undefined;
+  /** Where the gateway is reached from outside. */
+  readonly publicUrl: string | undefined;
+  readonly telegram:
+    | { readonly token: string; readonly apiRoot: string | undefined; readonly webhookSecret: string | undefined }
+    | undefined;
+  /** One of `appToken` (Socket Mode) and `signingSecret` (HTTP) is set. */
+  readonly slack:
+    | {
+        readonly botToken: string;
+        readonly appToken: string | undefined;
+        readonly signingSecret: string | undefined;
+        readonly apiUrl: string | undefined;
+      }
+    | undefined;
+  readonly discord: { readonly token: string; readonly apiUrl: string | undefined } | undefined;
   readonly providers: ProviderSettings;
   readonly defaultModel: ModelRef;
   /** Micro-USD per million tokens by `provider:model`. */
@@ -84,6 +99,7 @@ export function loadConfig(
   if (settings.QUEUE_BACKEND === 'redis' && settings.REDIS_URL === undefined && !wrong.has('REDIS_URL')) {
     problems.push('QUEUE_BACKEND is redis, but REDIS_URL is not set. Set REDIS_URL, or remove QUEUE_BACKEND.');
   }
+  reportChannelGaps(settings, wrong, problems);
   const providerSettings = readProviders(file.value, text, problems);
   const defaultModel = readModel(settings.SWITCHYARD_MODEL ?? file.value.models.default, providerSettings, problems);
   if (problems.length > 0) throw invalid(problems);
@@ -97,10 +113,28 @@ export function loadConfig(
     queueBackend: settings.QUEUE_BACKEND ?? (settings.REDIS_URL === undefined ? 'postgres' : 'redis'),
     host: settings.SWITCHYARD_HOST,
     port: settings.SWITCHYARD_PORT,
+    publicUrl: settings.SWITCHYARD_PUBLIC_URL,
     telegram:
       settings.TELEGRAM_BOT_TOKEN === undefined || !file.value.channels.telegram.enabled
         ? undefined
-        : { token: settings.TELEGRAM_BOT_TOKEN, apiRoot: settings.TELEGRAM_API_ROOT },
+        : {
+            token: settings.TELEGRAM_BOT_TOKEN,
+            apiRoot: settings.TELEGRAM_API_ROOT,
+            webhookSecret: settings.TELEGRAM_WEBHOOK_SECRET,
+          },
+    slack:
+      settings.SLACK_BOT_TOKEN === undefined || !file.value.channels.slack.enabled
+        ? undefined
+        : {
+            botToken: settings.SLACK_BOT_TOKEN,
+            appToken: settings.SLACK_APP_TOKEN,
+            signingSecret: settings.SLACK_SIGNING_SECRET,
+            apiUrl: settings.SLACK_API_URL,
+          },
+    discord:
+      settings.DISCORD_BOT_TOKEN === undefined || !file.value.channels.discord.enabled
+        ? undefined
+        : { token: settings.DISCORD_BOT_TOKEN, apiUrl: settings.DISCORD_API_URL },
     providers: providerSettings,
     defaultModel,
     prices: readPrices(file.value),
@@ -113,6 +147,30 @@ export function loadConfig(
     limitClamps: clamps,
     settings: Object.keys(settingsSchema.shape).map((name) => report(name, values.get(name))),
   };
+}
+
+/** Settings of one channel that make no sense without another. */
+function reportChannelGaps(
+  settings: z.infer<typeof settingsSchema>,
+  wrong: ReadonlySet<string>,
+  problems: string[],
+): void {
+  const lacks = (name: keyof typeof settings): boolean => settings[name] === undefined && !wrong.has(name);
+  if (settings.SLACK_BOT_TOKEN !== undefined && lacks('SLACK_APP_TOKEN') && lacks('SLACK_SIGNING_SECRET')) {
+    problems.push(
+      'SLACK_BOT_TOKEN is set, but nothing to receive with. Set SLACK_APP_TOKEN (Socket Mode), or SLACK_SIGNING_SECRET and SWITCHYARD_PUBLIC_URL (HTTP).',
+    );
+  }
+  for (const name of ['SLACK_APP_TOKEN', 'SLACK_SIGNING_SECRET'] as const) {
+    if (settings[name] !== undefined && lacks('SLACK_BOT_TOKEN')) {
+      problems.push(`${name} is set, but SLACK_BOT_TOKEN is not. Set SLACK_BOT_TOKEN, or remove ${name}.`);
+    }
+  }
+  if (settings.TELEGRAM_WEBHOOK_SECRET !== undefined && lacks('SWITCHYARD_PUBLIC_URL')) {
+    problems.push(
+      'TELEGRAM_WEBHOOK_SECRET is set, but SWITCHYARD_PUBLIC_URL is not. Set the address Telegram can reach, or remove the secret to poll.',
+    );
+  }
 }
 
 interface Variable {

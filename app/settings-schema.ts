@@ -60,6 +60,7 @@ export const settingsSchema = z.object({
     what: 'Port the gateway listens on; 0 takes any free one.',
     mend: 'Set a whole number from 0 to 65535.',
   }),
+  SWITCHYARD_PUBLIC_URL: httpUrl('Address at which the gateway is reached from outside, for web hooks and links.'),
   SWITCHYARD_WORKER_SLOTS: note(z.coerce.number().int().min(1).max(1000).default(32), {
     what: 'Turns one worker runs at the same time.',
     mend: 'Set a whole number from 1 to 1000.',
@@ -80,6 +81,63 @@ export const settingsSchema = z.object({
     },
   ),
   TELEGRAM_API_ROOT: httpUrl('Another Bot API server than https://api.telegram.org.'),
+  TELEGRAM_WEBHOOK_SECRET: note(
+    z
+      .string()
+      .regex(/^[\w-]{16,256}$/)
+      .optional(),
+    {
+      what: 'Receive from Telegram by web hook at SWITCHYARD_PUBLIC_URL, proven by this secret, instead of polling.',
+      mend: 'Set 16 to 256 letters, digits, - or _, or remove it to poll.',
+      isSecret: true,
+    },
+  ),
+  SLACK_BOT_TOKEN: note(
+    z
+      .string()
+      .regex(/^xoxb-[\w-]+$/)
+      .optional(),
+    {
+      what: 'Bot token of a Slack app.',
+      mend: 'Copy the "Bot User OAuth Token" of your app; it begins with xoxb-.',
+      isSecret: true,
+    },
+  ),
+  SLACK_APP_TOKEN: note(
+    z
+      .string()
+      .regex(/^xapp-[\w-]+$/)
+      .optional(),
+    {
+      what: 'App-level token of a Slack app, for Socket Mode.',
+      mend: 'Make one under "Basic Information" with the scope connections:write; it begins with xapp-.',
+      isSecret: true,
+    },
+  ),
+  SLACK_SIGNING_SECRET: note(
+    z
+      .string()
+      .regex(/^[0-9a-f]{16,128}$/)
+      .optional(),
+    {
+      what: 'Signing secret of a Slack app, to receive by HTTP at SWITCHYARD_PUBLIC_URL instead of Socket Mode.',
+      mend: 'Copy it from "Basic Information"; it is made of digits and the letters a to f.',
+      isSecret: true,
+    },
+  ),
+  SLACK_API_URL: httpUrl('Another Slack Web API than https://slack.com/api/.'),
+  DISCORD_BOT_TOKEN: note(
+    z
+      .string()
+      .regex(/^[\w-]+\.[\w-]+\.[\w-]+$/)
+      .optional(),
+    {
+      what: 'Token of a Discord bot.',
+      mend: 'Press "Reset Token" on the Bot page of your Discord application and copy it whole.',
+      isSecret: true,
+    },
+  ),
+  DISCORD_API_URL: httpUrl('Another Discord API than https://discord.com/api.'),
   DOCKER_HOST: note(
     z
       .string()

@@ -4,6 +4,7 @@ import path from 'node:path';
 import fastifyCookie from '@fastify/cookie';
 import fastifyRateLimit from '@fastify/rate-limit';
 import fastify, { type FastifyInstance } from 'fastify';
+import type { ChannelRoute } from '#core/inbox/channel-route.ts';
 import { type Clock, systemClock } from '#core/kit/clock.ts';
 import { AppError } from '#core/kit/errors.ts';
 import type { Log } from '#core/kit/log.ts';
@@ -13,6 +14,7 @@ import { type BoardQueue, boardRoutes } from './bull-board/board-routes.ts';
 import type { ConsoleBackend } from './console-backend.ts';
 import type { GatewayReads } from './gateway-store.ts';
 import { healthRoutes, type ReadinessCheck } from './health-routes.ts';
+import { hookRoutes } from './hook-routes.ts';
 import { routeOf, sendError } from './http-error.ts';
 import { laneRoutes } from './lane-routes.ts';
 import { loginRoutes, requireSession } from './login-routes.ts';
@@ -23,6 +25,8 @@ export interface ServerDeps {
   readonly queues: readonly BoardQueue[];
   readonly reads: GatewayReads;
   readonly checks: readonly ReadinessCheck[];
+  /** Web hooks of the chat platforms. */
+  readonly hooks: readonly ChannelRoute[];
   readonly log: Log;
   readonly clock?: Clock;
 }
@@ -141,6 +145,7 @@ async function buildApp(deps: ServerDeps, options: ServerOptions, signal: AbortS
     reply.type('text/css; charset=utf-8').header('cache-control', 'max-age=300').send(style),
   );
   app.get('/', (_request, reply) => reply.redirect('/queues'));
+  await app.register(async (hooks) => hookRoutes(hooks, deps.hooks));
   await app.register(async (api) =>
     consoleRoutes(
       api,

@@ -82,9 +82,16 @@ export function gatewayParts(
             queues: queue.queues as readonly BoardQueue[],
             reads: openGatewayReads(db),
             checks: readinessChecks(services),
+            hooks: services.channels.flatMap((channel) => channel.routes ?? []),
             log,
           },
-          { host: config.host, port: config.port, ...secrets, signal },
+          {
+            host: config.host,
+            port: config.port,
+            hostsAllowed: config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname],
+            ...secrets,
+            signal,
+          },
         );
         onListening(server);
         await aborted(signal);
@@ -132,6 +139,9 @@ export function gatewayParts(
       runCommand,
       acknowledge: deps.acknowledge,
       operatorChannels: new Set(['console']),
+      onRoomEvent: {},
+      onPersonEvent: {},
+      takeAnswer: async () => false,
     };
     return new EventReceiver(
       { db, log, route: async (id, event) => await routeInbound(routeDeps, id, event) },

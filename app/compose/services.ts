@@ -1,12 +1,12 @@
 import type { Channel } from '#bots/channel.ts';
 import { ConsoleChannel } from '#bots/console/console-channel.ts';
-import { TelegramChannel } from '#bots/telegram/telegram-channel.ts';
 import { type AgentDirectory, openAgentDirectory } from '#core/agents/open-agent-directory.ts';
 import { type Clock, systemClock } from '#core/kit/clock.ts';
 import type { Db } from '#core/kit/database.ts';
 import type { Log } from '#core/kit/log.ts';
 import { openQueueBackend, type QueueBackend } from '#core/queue/queue-backend.ts';
 import type { Config } from '../config.ts';
+import { openChannels } from './open-channels.ts';
 
 /** What gateway and worker share within one process. */
 export interface Services {
@@ -37,7 +37,6 @@ export async function openServices(options: {
     log,
   );
   const consoleChannel = new ConsoleChannel({ db, log });
-  const { telegram } = config;
   return {
     config,
     log,
@@ -47,11 +46,6 @@ export async function openServices(options: {
     queue,
     agents: openAgentDirectory({ db, clock: systemClock }),
     console: consoleChannel,
-    channels: [
-      consoleChannel,
-      ...(telegram === undefined
-        ? []
-        : [new TelegramChannel({ token: telegram.token, apiRoot: telegram.apiRoot, log })]),
-    ],
+    channels: [consoleChannel, ...openChannels({ config, db, log })],
   };
 }

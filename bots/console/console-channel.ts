@@ -33,6 +33,11 @@ const capabilities: ChannelCapabilities = {
   reactions: false,
   typingIntervalMs: 4_000,
   uploadBytesMax: 10_000_000,
+  downloadBytesMax: 0,
+  buttonsPerRowMax: 10,
+  commands: 'text',
+  tables: 'native',
+  progress: 'edited-message',
   // Our own table: the outbox id is the key of the row.
   idempotentSend: 'nonce',
 };

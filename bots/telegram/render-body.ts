@@ -1,5 +1,6 @@
 import type { MessageEntity } from 'grammy/types';
 import { healMarkdown, openFence } from '#bots/markdown/heal-markdown.ts';
+import { noticeMarks, progressMarkdown } from '#bots/markdown/neutral-marks.ts';
 import { renderCode, renderStyled } from '#bots/markdown/render-styled.ts';
 import { splitStyled } from '#bots/markdown/split-styled.ts';
 import { joinStyled, type Span, type StyledBlock, type StyledText } from '#bots/markdown/styled-text.ts';
@@ -64,6 +65,9 @@ export function renderBody(body: OutboundBody, options: { readonly shieldMention
       case 'notice':
         addMarkdown(`${noticeMarks[part.level]}${startsBlock.test(part.markdown) ? '\n\n' : ' '}${part.markdown}`);
         break;
+      case 'progress':
+        addMarkdown(progressMarkdown(part).replaceAll('\n', '  \n'));
+        break;
       case 'code':
         blocks.push(renderCode(part.text, part.language));
         sources.push(part.text);
@@ -116,8 +120,6 @@ function newestPart(markdown: string): string {
   const fence = openFence(markdown.slice(0, start));
   return (fence === undefined ? '' : `${fence}\n`) + markdown.slice(start);
 }
-
-const noticeMarks = { info: 'ℹ️', success: '✅', warn: '⚠️', error: '❌' } as const;
 
 /** Markdown that is only a heading, list, quote, table or fence while it stands at the start of a line. */
 const startsBlock = /^\s*(?:[#>|]|```|~~~|[-+*]\s|\d{1,9}[.)]\s)/;

@@ -62,6 +62,11 @@ export class TelegramSender {
       // The sign lasts five seconds.
       typingIntervalMs: 4_000,
       uploadBytesMax,
+      downloadBytesMax: 0,
+      buttonsPerRowMax: 8,
+      commands: 'everywhere',
+      tables: 'code',
+      progress: 'edited-message',
       idempotentSend: 'none',
     };
   }

@@ -20,6 +20,17 @@ const noticeMarks = {
   warn: ['yellow', '!'],
   error: ['red', 'x'],
   success: ['green', '+'],
+  status: ['cyan', '='],
+  question: ['magenta', '?'],
+  announcement: ['bold', '*'],
+} as const;
+
+const taskMarks = {
+  pending: ['dim', '.'],
+  running: ['cyan', '>'],
+  done: ['green', '+'],
+  failed: ['red', 'x'],
+  skipped: ['dim', '-'],
 } as const;
 
 /** A message's parts as terminal text without a final newline. Everything in it came from outside and is cleaned. */
@@ -50,6 +61,13 @@ function renderPart(part: ChatPart, options: RenderOptions): string {
     case 'notice': {
       const [colour, mark] = noticeMarks[part.level];
       return `${paint(colour, mark)} ${renderMarkdown(part.markdown, paint, options.columns && options.columns - 2).replaceAll('\n', '\n  ')}`;
+    }
+    case 'progress': {
+      const tasks = part.tasks.map(({ title, state, detail }) => {
+        const [colour, mark] = taskMarks[state];
+        return `  ${paint(colour, mark)} ${cleanLine(title)}${detail === undefined ? '' : paint('dim', ` (${cleanLine(detail)})`)}`;
+      });
+      return [paint('bold', cleanLine(part.title)), ...tasks].join('\n');
     }
     case 'buttons':
       return part.rows

@@ -7,6 +7,10 @@ export interface Actor {
   readonly isBot: boolean;
   /** Anonymous admins and channel posts cannot be authorised. */
   readonly isAnonymous: boolean;
+  /** Of another workspace (Slack Connect) or a guest by a user install: never authorised by a room or role list. */
+  readonly isExternal?: boolean;
+  /** Platform ids of the roles or user groups the actor has where this happened. */
+  readonly roles?: readonly string[];
 }
 
 interface InboundBase {
@@ -15,6 +19,10 @@ interface InboundBase {
   /** When the platform says it happened. */
   readonly occurredAt: Date;
   readonly messageId?: string;
+  /** Platform id of the message this one answers. */
+  readonly replyToId?: string;
+  /** What `Channel.acknowledge` and `Channel.openForm` need; short-lived. */
+  readonly interactionToken?: string;
 }
 
 /** A file that came with a message; `fetchKey` is opaque and never a URL that carries a token. */
@@ -34,20 +42,44 @@ export type InboundEvent = InboundBase &
         /** How the bot was addressed; `none` in a group is not for us. */
         readonly addressed: 'dm' | 'mention' | 'reply' | 'thread' | 'none';
         readonly files: readonly InboundFile[];
+        /** Messages of one conversation with the same album id are one message that came in pieces. */
+        readonly albumId?: string;
       }
-    | { readonly type: 'edit'; readonly text: string }
-    | { readonly type: 'command'; readonly name: string; readonly args: string }
+    | { readonly type: 'edit'; readonly text: string; readonly files?: readonly InboundFile[] }
+    | { readonly type: 'delete' }
+    | {
+        readonly type: 'command';
+        readonly name: string;
+        readonly args: string;
+        /** Values of typed options, by name; `args` says the same as text. */
+        readonly options?: Readonly<Record<string, string>>;
+        /** Files that came with it, as with a command in a caption. */
+        readonly files?: readonly InboundFile[];
+      }
     | {
         readonly type: 'action';
         /** Our opaque button token. */
         readonly token: string;
-        /** What `Channel.acknowledge` needs. */
         readonly interactionToken: string;
+        /** What was chosen in a select menu. */
+        readonly values?: readonly string[];
       }
-    | { readonly type: 'stop'; readonly draftId: number }
+    | {
+        readonly type: 'form';
+        /** The opaque token the form was opened with. */
+        readonly token: string;
+        /** What was entered, by field name. */
+        readonly values: Readonly<Record<string, string>>;
+      }
+    /** The platform's own stop control; `draftId` says which answer, where the platform knows. */
+    | { readonly type: 'stop'; readonly draftId?: number }
+    | { readonly type: 'reaction'; readonly emoji: string; readonly isAdded: boolean }
+    /** A person opened the bot's home page (Slack App Home). */
+    | { readonly type: 'home' }
     | {
         readonly type: 'membership';
-        readonly change: 'joined' | 'left' | 'blocked' | 'unblocked' | 'migrated';
+        /** Of the bot itself in this room. */
+        readonly change: 'joined' | 'left' | 'blocked' | 'unblocked' | 'migrated' | 'archived' | 'unarchived';
         readonly newRoom?: string;
       }
   );

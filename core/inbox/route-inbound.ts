@@ -28,6 +28,14 @@ export interface RouteDeps {
   readonly runCommand: RunCommand;
   /** Answers a button press where the platform waits for it; best effort. */
   readonly acknowledge: CommandDeps['acknowledge'];
+  /** What happens to a room or to an earlier message, whoever caused it; absent types have no effect. */
+  readonly onRoomEvent: Partial<
+    Record<'edit' | 'delete' | 'membership' | 'reaction', (inboxId: string, event: InboundEvent) => Promise<void>>
+  >;
+  /** What people do besides talking; absent types have no effect. */
+  readonly onPersonEvent: Partial<Record<'form' | 'home', (known: KnownEvent) => Promise<void>>>;
+  /** Takes a message that answers something the bot asked for. @returns false for any other message. */
+  readonly takeAnswer: (known: KnownEvent) => Promise<boolean>;
   /** Channels whose every actor has proven to be the operator before the event was stored. */
   readonly operatorChannels: ReadonlySet<string>;
 }
@@ -38,7 +46,19 @@ export interface RouteDeps {
  */
 export async function routeInbound(deps: RouteDeps, inboxId: string, event: InboundEvent): Promise<void> {
   const { conversation, actor } = event;
-  if (actor.isBot || actor.isAnonymous || event.type === 'edit' || event.type === 'membership') {
+  switch (event.type) {
+    case 'edit':
+    case 'delete':
+    case 'membership':
+    case 'reaction': {
+      const handle = deps.onRoomEvent[event.type];
+      if (handle === undefined) await markEvent(deps.db, inboxId, 'ignored');
+      else await handle(inboxId, event);
+      return;
+    }
+    default:
+  }
+  if (actor.isBot || actor.isAnonymous) {
     await markEvent(deps.db, inboxId, 'ignored');
     return;
   }
@@ -87,6 +107,7 @@ async function routeKnown(deps: RouteDeps, known: KnownEvent): Promise<void> {
         await markEvent(deps.db, known.inboxId, 'ignored');
         return;
       }
+      if (await deps.takeAnswer(known)) return;
       return await deps.acceptMessage(known, { text: event.text, kind: 'message', files: event.files });
     case 'command':
       if (!isRunnable(event.name)) {
@@ -100,8 +121,14 @@ async function routeKnown(deps: RouteDeps, known: KnownEvent): Promise<void> {
       return await deps.runCommand(known, 'press', event.token);
     case 'stop':
       return await deps.runCommand(known, 'stop', '');
-    case 'edit':
-    case 'membership':
+    case 'form':
+    case 'home': {
+      const handle = deps.onPersonEvent[event.type];
+      if (handle === undefined) await markEvent(deps.db, known.inboxId, 'ignored');
+      else await handle(known);
+      return;
+    }
+    default:
       await markEvent(deps.db, known.inboxId, 'ignored');
   }
 }

@@ -1,3 +1,4 @@
+import type { InboundFile } from '../inbox/inbound.ts';
 import type { Conversation } from '../sessions/origin.ts';
 import type { OutboundBody } from './outbound.ts';
 
@@ -23,9 +24,36 @@ export interface ChannelCapabilities {
   /** Re-send the typing sign this often; 0 when the channel has none. */
   readonly typingIntervalMs: number;
   readonly uploadBytesMax: number;
+  /** Largest file of a person that can be fetched; 0 when files cannot be fetched. */
+  readonly downloadBytesMax: number;
+  /** Buttons side by side in one row; 0 when the channel has none. */
+  readonly buttonsPerRowMax: number;
+  /** Where slash commands of the platform work; `text` channels read them from the message itself. */
+  readonly commands: 'everywhere' | 'not-in-threads' | 'text';
+  readonly tables: 'native' | 'code';
+  /** How progress is shown apart from the answer. */
+  readonly progress: 'card' | 'edited-message' | 'none';
   /** Whether a repeated send can be recognised: by the platform's nonce, by metadata look-up, or not at all. */
   readonly idempotentSend: 'nonce' | 'metadata' | 'none';
 }
+
+/** What an earlier try of the same send has posted already, and whom to tell about each further platform message. */
+export interface SendProgress {
+  readonly posted: readonly string[];
+  /** Resolves when it is remembered over a crash. */
+  onPosted(platformId: string): Promise<void>;
+}
+
+/** A natively streamed message that grows by appending; only where `nativeStream` is `append`. */
+export interface AnswerStream {
+  /** Platform messages so far: a stream that reaches its limits goes on in another message. */
+  readonly ref: MessageRef;
+  /** Adds text. @throws what `classify` reads; the answer is then finished by an edit of `ref`. */
+  append(markdown: string): Promise<void>;
+}
+
+/** A small reaction to a person's message that costs nobody a notification. */
+export type ReactionSign = 'seen' | 'working' | 'done' | 'failed';
 
 /** Platform ids of one logical message (it may be several platform messages). */
 export interface MessageRef {
@@ -60,13 +88,30 @@ export interface ChannelSender {
   readonly channel: string;
   readonly account: string;
   capabilities(conversation: Conversation): ChannelCapabilities;
-  /** Posts a new logical message. `outboxId` is the idempotency key where the platform has one. */
-  send(conversation: Conversation, body: OutboundBody, outboxId: string): Promise<MessageRef>;
+  /**
+   * Posts a new logical message. `outboxId` is the idempotency key where the platform has one; with `progress` a message
+   * of several parts goes on after those an earlier try has posted.
+   */
+  send(conversation: Conversation, body: OutboundBody, outboxId: string, progress?: SendProgress): Promise<MessageRef>;
   /** Makes an existing logical message equal to `body`; may add or delete platform messages to do so. */
   edit(conversation: Conversation, ref: MessageRef, body: OutboundBody, outboxId: string): Promise<MessageRef>;
   delete(conversation: Conversation, ref: MessageRef): Promise<void>;
   /** Shows an ephemeral preview of an answer that is being written. Best effort; only where `nativeStream` is draft. */
   draft(conversation: Conversation, draftId: number, markdown: string): Promise<void>;
   typing(conversation: Conversation): Promise<void>;
+  /**
+   * Starts a streamed answer to `recipient` (external id of who asked). Its final text is an `edit` of the stream's
+   * `ref`, which also ends the stream. Only where `nativeStream` is `append`.
+   */
+  openStream?(conversation: Conversation, options: { readonly recipient?: string }): Promise<AnswerStream>;
+  /** Shows or changes the sign on a person's message; undefined takes it away. Best effort. */
+  react?(conversation: Conversation, messageId: string, sign: ReactionSign | undefined): Promise<void>;
+  /** Where `idempotentSend` is `metadata`: the platform messages of a send whose outcome is unknown. */
+  findSent?(conversation: Conversation, outboxId: string): Promise<MessageRef | undefined>;
+  /**
+   * Reads a file that came with a message. Never more than `downloadBytesMax` bytes.
+   * @throws AppError `file.*` when it is gone, too large or not allowed to us.
+   */
+  download?(file: InboundFile, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   classify(error: unknown): SendFailure;
 }

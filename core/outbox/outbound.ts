@@ -14,13 +14,30 @@ export const outboundPartSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('markdown'), markdown: z.string() }),
   z.object({ type: z.literal('code'), language: z.string().optional(), text: z.string() }),
   z.object({ type: z.literal('fields'), fields: z.array(z.tuple([z.string(), z.string()])) }),
-  z.object({ type: z.literal('notice'), level: z.enum(['info', 'warn', 'error', 'success']), markdown: z.string() }),
+  z.object({
+    type: z.literal('notice'),
+    /** The last three are what broadcasts say they are; each channel gives every level a look of its own. */
+    level: z.enum(['info', 'warn', 'error', 'success', 'status', 'question', 'announcement']),
+    markdown: z.string(),
+  }),
+  /** What a longer work is doing, apart from its prose; edited in place. */
+  z.object({
+    type: z.literal('progress'),
+    title: z.string(),
+    tasks: z.array(
+      z.object({
+        id: z.string(),
+        title: z.string(),
+        state: z.enum(['pending', 'running', 'done', 'failed', 'skipped']),
+        detail: z.string().optional(),
+      }),
+    ),
+  }),
   z.object({ type: z.literal('buttons'), rows: z.array(z.array(buttonSchema)) }),
   z.object({
     type: z.literal('file'),
     name: z.string(),
     mime: z.string(),
-    /** File content; large blobs move to their own store with the files issue. */
     dataBase64: z.string(),
   }),
 ]);
@@ -33,6 +50,12 @@ export const outboundBodySchema = z.object({
   isSilent: z.boolean().optional(),
   /** External user ids that may be pinged; everyone else's mention is neutralised. */
   mentions: z.array(z.string()).optional(),
+  /** How much attention it asks for: `low` is silent, `urgent` pings those in `mentions` and looks the part. */
+  priority: z.enum(['low', 'normal', 'high', 'urgent']).optional(),
+  /** External user id of the only person to see it, where the channel can; elsewhere everyone there sees it. */
+  ephemeralTo: z.string().optional(),
+  /** Interaction this answers, for platforms where a command wants its own reply; worthless once expired. */
+  interactionToken: z.string().optional(),
   /** Draft id of a live preview (31-bit, not 0) that this message replaces. */
   draftId: z.number().int().optional(),
 });

@@ -59,6 +59,7 @@ export async function openConsoleStage(options: Partial<ServerOptions> = {}): Pr
       {
         console: openConsoleDesk({ db: database.db, channel, feed }),
         queues: [queue],
+        hooks: [],
         reads: {
           readLane: async () => state.lane,
           countUndelivered: async () => state.undelivered,

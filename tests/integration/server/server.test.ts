@@ -119,6 +119,7 @@ describe('the door', () => {
           queues: [],
           reads: { ...Object(undefined) },
           checks: [],
+          hooks: [],
           log: { ...console, child: () => console } as never,
         },
         {
