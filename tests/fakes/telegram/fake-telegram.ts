@@ -1,10 +1,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { FaultPlan } from '../fault-plan.ts';
 import { BotApiError } from './bot-api-error.ts';
 import { type BotState, botMethods } from './bot-methods.ts';
 import { Crowd } from './crowd.ts';
-import { FaultPlan } from './faults.ts';
 import { readRequest } from './read-request.ts';
 import { UpdateQueue } from './update-queue.ts';
 import {
