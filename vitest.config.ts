@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { HangReporter } from './tests/support/hang-reporter.ts';
 
 /** Files that start servers or containers get room; unit tests do not need it. */
 const slow = { testTimeout: 60_000, hookTimeout: 120_000 };
@@ -8,7 +9,7 @@ const setupFiles = ['tests/support/stall-watch.ts'];
 
 export default defineConfig({
   test: {
-    reporters: ['default'],
+    reporters: ['default', new HangReporter()],
     projects: [
       { test: { name: 'unit', include: ['tests/unit/**/*.test.ts'], setupFiles } },
       {
