@@ -20,12 +20,17 @@ export interface DatabaseOptions {
   readonly log: Log;
 }
 
+/** No transaction of ours waits for anything but the database; this allows for a very busy process. */
+const idleInTransactionMs = 15_000;
+
 /** A `pg` pool with our type parsers: int8 arrives as bigint, because money must not pass through a float. */
 export function createPool(options: DatabaseOptions): pg.Pool {
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.connectionsMax,
     application_name: options.applicationName,
+    // A process that freezes inside a transaction must not keep its locks from everyone else.
+    idle_in_transaction_session_timeout: idleInTransactionMs,
     types: {
       getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
         oid === pg.types.builtins.INT8 && format !== 'binary'

@@ -35,8 +35,15 @@ export async function dischargeWorker(run: RunSql, id: string): Promise<void> {
   await run('delete from worker w where id = $1 and not exists (select 1 from lane l where l.owner = w.id)', [id]);
 }
 
-/** Whether this transaction alone may sweep now; held until it ends. */
+/** A sweep takes a few milliseconds; one that says nothing for this long belongs to a process that stands still. */
+const sweepIdleMs = 2000;
+
+/**
+ * Whether this transaction alone may sweep now; held until it ends. A process that freezes in the middle of its sweep
+ * (stopped, paused with its machine) loses the transaction: it would keep everyone else from taking its lanes.
+ */
 export async function tryBecomeSweeper(tx: Tx): Promise<boolean> {
+  await sql`set local idle_in_transaction_session_timeout = ${sql.lit(sweepIdleMs)}`.execute(tx);
   const { rows } = await sql<{ is_ours: boolean }>`
     select pg_try_advisory_xact_lock(${sweepLockClass}, 0) as is_ours
   `.execute(tx);

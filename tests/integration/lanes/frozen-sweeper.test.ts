@@ -1,0 +1,19 @@
+import { expect, it, vi } from 'vitest';
+import { inspectLanes } from '#core/lanes/sweep-lanes.ts';
+import { tryBecomeSweeper } from '#core/lanes/worker-store.ts';
+import { openTestDatabase } from '#tests/support/database.ts';
+
+it('a process that freezes in the middle of its sweep keeps nobody else from sweeping', async () => {
+  await using database = await openTestDatabase();
+  const woken = Promise.withResolvers<void>();
+  const sweeping = Promise.withResolvers<boolean>();
+  const frozen = database.db.transaction().execute(async (tx) => {
+    sweeping.resolve(await tryBecomeSweeper(tx));
+    await woken.promise;
+  });
+  expect(await sweeping.promise).toBe(true);
+  expect(await inspectLanes(database.db)).toBeUndefined();
+  await vi.waitFor(async () => expect(await inspectLanes(database.db)).toBeDefined(), { timeout: 20_000 });
+  woken.resolve();
+  await expect(frozen).rejects.toThrow();
+});
