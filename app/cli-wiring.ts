@@ -5,7 +5,7 @@ import type { CliDeps, SettingsView } from '#cli/cli-deps.ts';
 import { openQuestions } from '#cli/questions.ts';
 import type { Terminal } from '#cli/terminal.ts';
 import { AppError } from '#core/kit/errors.ts';
-import { type Config, installDir, loadConfig } from './config.ts';
+import { type Config, describeInvalidSetting, installDir, loadConfig, readSetVariables } from './config.ts';
 import { joinDatabaseSource, openMigrated } from './database-source.ts';
 import { ensureDataDir } from './ensure-data-dir.ts';
 import { findGatewayUrl } from './gateway-file.ts';
@@ -52,6 +52,12 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
       const { toolNames } = await import('./compose/tools.ts');
       return toolNames;
     },
+    slackManifest: async (mode) => {
+      const { printableManifest } = await import('./slack-manifest.ts');
+      return printableManifest(loadConfig(), mode);
+    },
+    readVariables: () => readSetVariables(),
+    describeInvalid: describeInvalidSetting,
     openQuestions: () => {
       const { stdin, stdout } = process;
       return stdin.isTTY && stdout.isTTY ? openQuestions({ stdin, stdout, signal }) : undefined;

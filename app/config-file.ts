@@ -1,9 +1,20 @@
 import { readFileSync } from 'node:fs';
-import { LineCounter, parseDocument } from 'yaml';
+import { type Document, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
+import { isLastingTarget } from '#core/broadcast/target.ts';
+import { parseDuration } from '#core/kit/duration.ts';
 import { nearestWord } from '#core/kit/nearest-word.ts';
+import { webhookEvents } from '#core/webhooks/webhook.ts';
 
 const usdPerMillion = z.number().nonnegative();
+
+const span = z.string().refine((text) => parseDuration(text) !== undefined, 'is written like 30s, 10m, 2h or 1d');
+const targetText = z
+  .string()
+  .refine(
+    (text) => text === 'approvers' || isLastingTarget(text),
+    'is written @name, person:<id>, channel:room[:thread], rooms, people, owners, admins or approvers',
+  );
 
 /** What an operator writes for one endpoint; the meaning of each flag is in core/models/providers.ts. */
 const compatSchema = z
@@ -21,6 +32,32 @@ const compatSchema = z
   })
   .partial();
 
+/** A platform's id. Long ones must be quoted: YAML reads bare digits as a number and rounds them. */
+const platformId = z.union([z.string().min(1), z.number().int()]).transform(String);
+const roomMode = z.enum(['open', 'paired', 'closed']);
+
+/** Who a channel works for; the meaning of each key is in core/people/access.ts. */
+const accessShape = {
+  allow: z
+    .strictObject({
+      accounts: z.array(platformId).optional(),
+      people: z.array(platformId).default([]),
+      roles: z.array(platformId).default([]),
+      rooms: z.array(platformId).default([]),
+      dm: roomMode.default('paired'),
+      group: roomMode.default('paired'),
+      channel: roomMode.default('paired'),
+      requests: z.boolean().default(false),
+    })
+    .prefault({}),
+  rooms: z
+    .record(
+      z.string(),
+      z.strictObject({ mode: roomMode.optional(), mention: z.enum(['required', 'optional']).default('required') }),
+    )
+    .default({}),
+};
+
 /**
  * `switchyard.yaml` in the project root: what a team keeps in git. There is no place for a key or a token in it, so that
  * none gets committed.
@@ -28,9 +65,16 @@ const compatSchema = z
 export const configFileSchema = z.strictObject({
   channels: z
     .strictObject({
-      telegram: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
-      slack: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
-      discord: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+      telegram: z.strictObject({ enabled: z.boolean().default(true), ...accessShape }).prefault({}),
+      slack: z
+        .strictObject({
+          enabled: z.boolean().default(true),
+          /** Whether each message to the bot begins a thread, as in Slack's agent view, or all are one stream. */
+          direct_messages: z.enum(['threads', 'stream']).default('threads'),
+          ...accessShape,
+        })
+        .prefault({}),
+      discord: z.strictObject({ enabled: z.boolean().default(true), ...accessShape }).prefault({}),
     })
     .prefault({}),
   models: z
@@ -60,6 +104,32 @@ export const configFileSchema = z.strictObject({
         .default({}),
     })
     .prefault({}),
+  approvals: z
+    .strictObject({
+      /** Where requests are shown besides where they are asked. */
+      notify: z.array(targetText).optional(),
+      /** A span such as 10m, or off. */
+      remind_after: z.union([span, z.literal('off')]).default('10m'),
+      escalate_after: span.optional(),
+      escalate_to: z.array(targetText).default([]),
+      email: z.array(z.email()).default([]),
+    })
+    .prefault({}),
+  announcements: z.strictObject({ to: z.array(targetText).default(['rooms', 'people']) }).prefault({}),
+  webhooks: z
+    .array(
+      z.strictObject({
+        url: z.url({ protocol: /^https?$/ }),
+        events: z
+          .array(z.enum(webhookEvents))
+          .min(1)
+          .default([...webhookEvents]),
+        /** The variable that holds the secret calls are signed with. */
+        secret_env: z.string().regex(/^[A-Z][A-Z0-9_]*$/, 'is the name of an environment variable'),
+        allow_private: z.boolean().default(false),
+      }),
+    )
+    .default([]),
   defaults: z.strictObject({ agent: z.string().default('assistant') }).prefault({}),
 });
 
@@ -85,6 +155,10 @@ export function readConfigFile(file: string): { readonly value: ConfigFile; read
     const problems = document.errors.map((err) => `${at(err.pos[0])}: ${err.message.split('\n')[0] ?? 'invalid YAML'}`);
     return { value: configFileSchema.parse({}), problems };
   }
+  const rounded = roundedNumbers(document).map(
+    ({ offset, text: digits }) => `${at(offset)}: ${digits} is too long for a number. Put quotes around it.`,
+  );
+  if (rounded.length > 0) return { value: configFileSchema.parse({}), problems: rounded };
   const parsed = configFileSchema.safeParse(document.toJS() ?? {});
   if (parsed.success) return { value: parsed.data, problems: [] };
   const problems = parsed.error.issues.flatMap((issue) => {
@@ -104,6 +178,18 @@ export function readConfigFile(file: string): { readonly value: ConfigFile; read
     });
   });
   return { value: configFileSchema.parse({}), problems };
+}
+
+/** Bare ids that lost digits when they were read as numbers. */
+function roundedNumbers(document: Document): { readonly offset: number; readonly text: string }[] {
+  const found: { offset: number; text: string }[] = [];
+  visit(document, {
+    Scalar: (_key, node) => {
+      if (typeof node.value !== 'number' || !Number.isInteger(node.value) || Number.isSafeInteger(node.value)) return;
+      found.push({ offset: node.range?.[0] ?? 0, text: node.source ?? String(node.value) });
+    },
+  });
+  return found;
 }
 
 function hasRange(node: unknown): node is { readonly range: readonly [number, number, number] } {

@@ -2,6 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseEnv } from 'node:util';
 import type { z } from 'zod';
+import type { StuckPolicy } from '#core/approvals/handle-stuck.ts';
+import { parseDuration } from '#core/kit/duration.ts';
 import { AppError, isAppError } from '#core/kit/errors.ts';
 import { type LimitClamp, type Limits, limitNames, limitVariable, resolveLimits } from '#core/kit/limits.ts';
 import { usdToMicros } from '#core/kit/money.ts';
@@ -9,6 +11,8 @@ import { nearestWord } from '#core/kit/nearest-word.ts';
 import { chooseDefaultModel, type ModelRef, missingKey } from '#core/models/model-ref.ts';
 import type { TokenRates } from '#core/models/price.ts';
 import { isProviderName, type ProviderSetting, type ProviderSettings, providerOf } from '#core/models/providers.ts';
+import type { ChannelAccess } from '#core/people/access.ts';
+import type { WebhookEndpoint } from '#core/webhooks/webhook.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { noteOf, providerNames, settingsSchema } from './settings-schema.ts';
 
@@ -39,12 +43,26 @@ export interface Config {
         readonly apiUrl: string | undefined;
       }
     | undefined;
+  /** Each direct message to the bot in Slack begins a thread, as in Slack's agent view. */
+  readonly hasSlackDmThreads: boolean;
   readonly discord: { readonly token: string; readonly apiUrl: string | undefined } | undefined;
+  /** Absolute folder of the file channel. */
+  readonly fileChannel: string | undefined;
+  /** Who each channel works for. */
+  readonly access: Readonly<Record<'telegram' | 'slack' | 'discord', ChannelAccess>>;
   readonly providers: ProviderSettings;
   readonly defaultModel: ModelRef;
   /** Micro-USD per million tokens by `provider:model`. */
   readonly prices: Readonly<Record<string, TokenRates>>;
   readonly defaultAgent: string;
+  readonly approvals: StuckPolicy & {
+    /** Targets that see every request; undefined: those who may decide, when whoever asked may not. */
+    readonly notify: readonly string[] | undefined;
+  };
+  /** Targets of `/announce`. */
+  readonly announceTo: readonly string[];
+  readonly webhooks: readonly WebhookEndpoint[];
+  readonly mail: { readonly url: string; readonly from: string } | undefined;
   readonly dockerHost: string | undefined;
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** Name of the failpoint that ends this process, for crash tests. */
@@ -64,6 +82,9 @@ interface SettingReport {
   readonly value: string | undefined;
   readonly source: 'environment' | '.env' | 'default';
 }
+
+/** Shorter secrets of web hooks could be guessed. */
+const webhookSecretChars = 16;
 
 /** The folder the product is installed in. */
 export const installDir = path.resolve(import.meta.dirname, '..');
@@ -92,7 +113,7 @@ export function loadConfig(
     return typeof value === 'string' ? value : undefined;
   };
 
-  const file = readConfigFile(path.join(projectDir, 'switchyard.yaml'));
+  const file = readConfigFile(path.resolve(projectDir, settings.SWITCHYARD_CONFIG));
   problems.push(...file.problems);
   const { limits, clamps } = readLimits(raw, problems);
   reportUnknown(Object.keys(raw), problems);
@@ -102,6 +123,8 @@ export function loadConfig(
   reportChannelGaps(settings, wrong, problems);
   const providerSettings = readProviders(file.value, text, problems);
   const defaultModel = readModel(settings.SWITCHYARD_MODEL ?? file.value.models.default, providerSettings, problems);
+  const webhooks = readWebhooks(file.value, raw, problems);
+  reportMailGaps(settings, wrong, file.value, problems);
   if (problems.length > 0) throw invalid(problems);
 
   return {
@@ -131,14 +154,28 @@ export function loadConfig(
             signingSecret: settings.SLACK_SIGNING_SECRET,
             apiUrl: settings.SLACK_API_URL,
           },
+    hasSlackDmThreads: file.value.channels.slack.direct_messages === 'threads',
     discord:
       settings.DISCORD_BOT_TOKEN === undefined || !file.value.channels.discord.enabled
         ? undefined
         : { token: settings.DISCORD_BOT_TOKEN, apiUrl: settings.DISCORD_API_URL },
+    fileChannel:
+      settings.SWITCHYARD_FILE_CHANNEL === undefined
+        ? undefined
+        : path.resolve(projectDir, settings.SWITCHYARD_FILE_CHANNEL),
+    access: {
+      telegram: readAccess(file.value.channels.telegram),
+      slack: readAccess(file.value.channels.slack),
+      discord: readAccess(file.value.channels.discord),
+    },
     providers: providerSettings,
     defaultModel,
     prices: readPrices(file.value),
     defaultAgent: file.value.defaults.agent,
+    approvals: readApprovals(file.value),
+    announceTo: file.value.announcements.to,
+    webhooks,
+    mail: settings.SMTP_URL === undefined ? undefined : { url: settings.SMTP_URL, from: settings.SMTP_FROM ?? '' },
     dockerHost: settings.DOCKER_HOST,
     logLevel: settings.LOG_LEVEL,
     failAt: settings.FAIL_AT,
@@ -146,6 +183,70 @@ export function loadConfig(
     limits,
     limitClamps: clamps,
     settings: Object.keys(settingsSchema.shape).map((name) => report(name, values.get(name))),
+  };
+}
+
+function readApprovals(file: ConfigFile): Config['approvals'] {
+  const { notify, remind_after, escalate_after, escalate_to, email } = file.approvals;
+  return {
+    notify,
+    remindAfterMs: parseDuration(remind_after),
+    escalateAfterMs: escalate_after === undefined ? undefined : parseDuration(escalate_after),
+    escalateTo: escalate_to,
+    emails: email,
+  };
+}
+
+/** Secrets are in the environment only, so that none gets committed with the file. */
+function readWebhooks(
+  file: ConfigFile,
+  raw: Readonly<Record<string, string>>,
+  problems: string[],
+): readonly WebhookEndpoint[] {
+  return file.webhooks.map(({ url, events, secret_env, allow_private }) => {
+    const secret = raw[secret_env] ?? '';
+    if (secret.length < webhookSecretChars) {
+      problems.push(
+        `switchyard.yaml: webhooks: ${secret_env} ${secret === '' ? 'is not set' : 'is too short'}. Set it to at least ${webhookSecretChars} random characters; the receiver checks signatures with it.`,
+      );
+    }
+    return { url, events, secret, allowsPrivate: allow_private };
+  });
+}
+
+/** Settings about stuck approvals that would do nothing. */
+function reportMailGaps(
+  settings: z.infer<typeof settingsSchema>,
+  wrong: ReadonlySet<string>,
+  { approvals }: ConfigFile,
+  problems: string[],
+): void {
+  const lacks = (name: 'SMTP_URL' | 'SMTP_FROM'): boolean => settings[name] === undefined && !wrong.has(name);
+  if (approvals.email.length > 0 && lacks('SMTP_URL')) {
+    problems.push(
+      'approvals.email is set, but SMTP_URL is not. Set SMTP_URL and SMTP_FROM, or remove approvals.email.',
+    );
+  }
+  if (settings.SMTP_URL !== undefined && lacks('SMTP_FROM')) {
+    problems.push('SMTP_URL is set, but SMTP_FROM is not. Set SMTP_FROM to the address mails come from.');
+  }
+  if (approvals.escalate_to.length > 0 && approvals.escalate_after === undefined) {
+    problems.push(
+      'approvals.escalate_to is set, but approvals.escalate_after is not. Set it like escalate_after: 20m, or remove escalate_to.',
+    );
+  }
+}
+
+function readAccess({ allow, rooms }: ConfigFile['channels']['telegram']): ChannelAccess {
+  const { accounts, people, roles, dm, group, channel, requests } = allow;
+  return {
+    accounts,
+    people,
+    roles,
+    rooms: allow.rooms,
+    modes: { dm, group, channel },
+    roomSettings: rooms,
+    asksOwners: requests,
   };
 }
 
@@ -171,6 +272,24 @@ function reportChannelGaps(
       'TELEGRAM_WEBHOOK_SECRET is set, but SWITCHYARD_PUBLIC_URL is not. Set the address Telegram can reach, or remove the secret to poll.',
     );
   }
+}
+
+/** Every variable that is set, right or wrong, and the file beside the environment that they come from. */
+export function readSetVariables(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+  projectDir: string = installDir,
+): { readonly envFile: string; readonly values: ReadonlyMap<string, Variable> } {
+  const envFile = path.join(projectDir, '.env');
+  const problems: string[] = [];
+  const values = readVariables(env, envFile, problems);
+  if (problems.length > 0) throw invalid(problems);
+  return { envFile, values };
+}
+
+/** Why a text cannot be the value of a setting; undefined when it can. */
+export function describeInvalidSetting(name: string, value: string): string | undefined {
+  const parsed = settingsSchema.partial().safeParse({ [name]: value });
+  return parsed.success ? undefined : describeWrong(name, value);
 }
 
 interface Variable {

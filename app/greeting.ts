@@ -11,7 +11,16 @@ export interface Greeting {
 
 /** The text `up` prints when it is ready: how to chat, how to pair, where to look, which model answers. */
 export function greetingText(greeting: Greeting): string {
-  const lines = ['', 'Switchyard is running.', '', '  Chat here       open another terminal and run ./switchyard chat'];
+  const lines = [
+    '',
+    'Switchyard is running.',
+    '',
+    '  Chat here       open another terminal and run ./switchyard chat',
+    `  In a browser    ${greeting.url}/chat#login=${greeting.loginToken}   (logs you in as the operator)`,
+  ];
+  if (greeting.model === 'demo' || !greeting.hasTelegram) {
+    lines.push('  Set up          ./switchyard setup   (asks for a model key and chat tokens, and checks each)');
+  }
   if (greeting.hasTelegram) {
     lines.push(
       greeting.setupCode === undefined

@@ -46,6 +46,10 @@ export const settingsSchema = z.object({
     what: 'Folder of the agent files; relative to the project.',
     mend: 'Set a folder with *.md files.',
   }),
+  SWITCHYARD_CONFIG: note(z.string().default('switchyard.yaml'), {
+    what: 'File of the settings a team keeps in git; relative to the project.',
+    mend: 'Set the path of a YAML file.',
+  }),
   SWITCHYARD_HOST: note(
     z
       .string()
@@ -138,6 +142,19 @@ export const settingsSchema = z.object({
     },
   ),
   DISCORD_API_URL: httpUrl('Another Discord API than https://discord.com/api.'),
+  SWITCHYARD_FILE_CHANNEL: note(z.string().optional(), {
+    what: 'Folder of the file channel (JSON lines in and out); relative to the project. Off unless set.',
+    mend: 'Set a folder of your own that nobody else may write to.',
+  }),
+  SMTP_URL: note(z.url({ protocol: /^smtps?$/ }).optional(), {
+    what: 'Mail server for e-mails about approvals that nobody decides.',
+    mend: 'Set it like smtps://user:password@host:465 or smtp://host:25.',
+    isSecret: true,
+  }),
+  SMTP_FROM: note(z.email().optional(), {
+    what: 'Sender of those e-mails.',
+    mend: 'Set an e-mail address.',
+  }),
   DOCKER_HOST: note(
     z
       .string()

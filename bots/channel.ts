@@ -75,7 +75,13 @@ export interface Channel extends ChannelSender {
    */
   startThread?(
     conversation: Conversation,
-    options: { readonly title: string; readonly key: string; readonly messageId?: string },
+    options: {
+      readonly title: string;
+      readonly key: string;
+      readonly messageId?: string;
+      /** External id of who asked: where the bot may not write in the room, the thread is made in private with them. */
+      readonly requester?: string;
+    },
   ): Promise<Conversation | undefined>;
   /** Shows a person's home page (Slack App Home). */
   showHome?(externalId: string, body: OutboundBody): Promise<void>;

@@ -17,8 +17,11 @@ const grantOf: Readonly<Record<string, { readonly effect: 'allow' | 'ask'; reado
   search_files: { effect: 'allow', action: 'file.search' },
   write_file: { effect: 'ask', action: 'file.write' },
   exec: { effect: 'ask', action: 'tool.exec' },
+  send_file: { effect: 'allow', action: 'file.send' },
   memory_search: { effect: 'allow', action: 'memory.read' },
   memory_save: { effect: 'ask', action: 'memory.write' },
+  ask_person: { effect: 'allow', action: 'person.ask' },
+  notify: { effect: 'ask', action: 'message.send' },
 };
 
 export function defaultDescription(name: string): string {

@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
-import { answerApproval } from '#core/approvals/answer-approval.ts';
-import type { ApprovalDecision } from '#core/approvals/approval.ts';
+import { decideBatch } from '#core/approvals/decide-batch.ts';
 import { listApprovals } from '#core/approvals/list-approvals.ts';
-import { describeOutcome } from '#core/approvals/settle-approval.ts';
+import { describeOutcome, type SettleOutcome } from '#core/approvals/settle-approval.ts';
 import { AppError } from '#core/kit/errors.ts';
 import { listGrants } from '#core/permissions/list-grants.ts';
 import { revokeGrant } from '#core/permissions/revoke-grant.ts';
@@ -32,18 +31,21 @@ export function addApprovals(program: Command, deps: CliDeps): void {
     });
   approvals
     .command('approve')
-    .description('allow it once')
-    .argument('<id>')
-    .action(async (id: string) => {
-      await answer(deps, id, 'approve', undefined);
+    .description('allow one or several once, or with --all everything that waits')
+    .argument('[ids...]')
+    .option('--all', 'everything that waits')
+    .option('--reason <text>', 'why; shown with the answer')
+    .action(async (ids: string[], options: AnswerOptions) => {
+      await answer(deps, ids, 'approve', options);
     });
   approvals
     .command('deny')
-    .description('refuse it')
-    .argument('<id>')
+    .description('refuse one or several, or with --all everything that waits')
+    .argument('[ids...]')
+    .option('--all', 'everything that waits')
     .option('--reason <text>', 'why; the agent is told')
-    .action(async (id: string, options: { reason?: string }) => {
-      await answer(deps, id, 'deny', options.reason);
+    .action(async (ids: string[], options: AnswerOptions) => {
+      await answer(deps, ids, 'deny', options);
     });
 
   const grants = program.command('grants').description('answers that were remembered ("allow always")');
@@ -84,26 +86,52 @@ export function addApprovals(program: Command, deps: CliDeps): void {
     });
 }
 
-/** @throws AppError for every outcome that changed nothing. */
+interface AnswerOptions {
+  readonly all?: true;
+  readonly reason?: string;
+}
+
+/**
+ * Gives one answer to each, one by one.
+ * @throws AppError for the first that changed nothing, after all of them were tried.
+ */
 async function answer(
   deps: CliDeps,
-  approvalId: string,
-  decision: ApprovalDecision,
-  reason: string | undefined,
+  ids: readonly string[],
+  decision: 'approve' | 'deny',
+  options: AnswerOptions,
 ): Promise<void> {
-  if (!isId(approvalId)) {
-    throw new AppError('approval.unknown', `There is no approval ${approvalId.slice(0, 60)}.`, {
+  if (ids.length > 0 === (options.all === true)) {
+    throw new AppError('command.invalid', 'Give the ids of requests, or --all.', {
+      mend: 'See ./switchyard approvals list.',
+    });
+  }
+  const strange = ids.find((id) => !isId(id));
+  if (strange !== undefined) {
+    throw new AppError('approval.unknown', `There is no approval ${strange.slice(0, 60)}.`, {
       mend: 'See ./switchyard approvals list --all.',
     });
   }
   await using database = await deps.openDatabase();
-  const personId = await operatorId(database.db);
-  // The wakes are left to the sweep, which finds the lane within a second: this process has no queue.
-  const { outcome } = await database.db
-    .transaction()
-    .execute(async (tx) => await answerApproval(tx, { personId, reason, via: 'cli', approvalId, decision }));
-  const text = describeOutcome(outcome);
-  if (outcome.kind === 'settled') return printLine(deps.terminal, text);
+  const { db } = database;
+  const personId = await operatorId(db);
+  const approvalIds = options.all === true ? (await listApprovals(db, { state: 'pending' })).map(({ id }) => id) : ids;
+  if (approvalIds.length === 0) return printLine(deps.terminal, 'Nothing waits for an answer.');
+  // The wakes are left to the sweep, which finds the lanes within a second: this process has no queue.
+  const outcomes = await decideBatch(
+    { db, ring: async () => undefined },
+    { approvalIds, decision, personId, reason: options.reason, via: 'cli' },
+  );
+  let failure: AppError | undefined;
+  for (const [id, outcome] of outcomes) {
+    const text = describeOutcome(outcome);
+    if (outcome.kind === 'settled') printLine(deps.terminal, outcomes.size === 1 ? text : `${id}: ${text}`);
+    else failure ??= failureOf(outcome, outcomes.size === 1 ? text : `${id}: ${text}`);
+  }
+  if (failure !== undefined) throw failure;
+}
+
+function failureOf(outcome: Exclude<SettleOutcome, { kind: 'settled' }>, text: string): AppError {
   const codes = {
     already: 'approval.already_settled',
     expired: 'approval.expired',
@@ -111,7 +139,7 @@ async function answer(
     other_chat: 'approval.not_allowed',
     unknown: 'approval.unknown',
   } as const;
-  throw new AppError(codes[outcome.kind], text, { mend: 'See ./switchyard approvals list --all.' });
+  return new AppError(codes[outcome.kind], text, { mend: 'See ./switchyard approvals list --all.' });
 }
 
 /** The database refuses what is no UUID with an error of its own. */

@@ -60,6 +60,18 @@ export interface CliDeps {
   loadAgents(): Promise<readonly AgentProfile[]>;
   /** The tools a profile may name. */
   listTools(): Promise<readonly string[]>;
+  /**
+   * The manifest of the Slack app: `http` for web hooks, else as the settings say.
+   * @throws AppError `config.invalid` for web hooks without a public address.
+   */
+  slackManifest(mode: 'http' | undefined): Promise<unknown>;
+  /** Every variable that is set, and the file they are kept in; unlike `readSettings` also when some are wrong. */
+  readVariables(): {
+    readonly envFile: string;
+    readonly values: ReadonlyMap<string, { readonly value: string; readonly source: string }>;
+  };
+  /** Why a text cannot be the value of a setting, and what to do; undefined when it can. Never repeats a secret. */
+  describeInvalid(name: string, value: string): string | undefined;
   /** Whoever sits at the terminal; undefined where nobody can answer. */
   openQuestions(): Questions | undefined;
   /** @throws AppError `sandbox.unavailable` when no engine answers. */

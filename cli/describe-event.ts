@@ -26,6 +26,13 @@ export function describeEvent(event: SessionEvent, agentName: string): readonly 
   switch (fact.kind) {
     case 'user_message':
       return [line(fact.author, [fact.text, ...(fact.files ?? []).map((file) => `[file ${file.name}]`)].join('\n'))];
+    case 'files_received':
+      return fact.files.map((file) =>
+        line(
+          'file',
+          file.problem === undefined ? `${file.path ?? file.name} taken in` : `${file.name}: ${file.problem}`,
+        ),
+      );
     case 'assistant_message':
       return toAssistantMessage(fact).parts.flatMap((part) => {
         if (part.type === 'text' && part.text.trim() !== '') return [line(agentName, part.text)];
@@ -39,6 +46,8 @@ export function describeEvent(event: SessionEvent, agentName: string): readonly 
       return [line(fact.name, `${fact.isError ? 'failed' : 'done'}\n${cutOutput(fact.text)}`)];
     case 'approval_requested':
       return [line('approval', `asked for as ${fact.approvalId}: ${fact.summary}`)];
+    case 'question_asked':
+      return [line('question', fact.text)];
     case 'notice':
       return [line('notice', fact.text)];
     case 'turn_ended':

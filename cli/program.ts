@@ -2,15 +2,21 @@ import { Command } from 'commander';
 import { addAgents } from './agents.ts';
 import { addApprovals } from './approvals.ts';
 import { addAudit } from './audit.ts';
+import { addBroadcast } from './broadcast.ts';
+import { addChannels } from './channels.ts';
 import { addChat } from './chat-command.ts';
 import type { CliDeps } from './cli-deps.ts';
 import { addConfig } from './config.ts';
 import { addCosts } from './costs.ts';
 import { addDeveloper } from './developer.ts';
 import { addDoctor } from './doctor.ts';
+import { addOutbox } from './outbox.ts';
 import { addPeople } from './people.ts';
 import { addProcesses } from './processes.ts';
 import { addSessions } from './sessions.ts';
+import { addSetup } from './setup/setup.ts';
+import { addSlack } from './slack.ts';
+import { addWebhooks } from './webhooks.ts';
 
 /** The whole command line. Nothing is read or opened before a command runs. */
 export function buildProgram(deps: CliDeps): Command {
@@ -28,13 +34,19 @@ export function buildProgram(deps: CliDeps): Command {
       getErrHasColors: () => terminal.hasColour,
     });
   addProcesses(program, deps);
+  addSetup(program, deps);
   addChat(program, deps);
   addPeople(program, deps);
+  addChannels(program, deps);
   addAgents(program, deps);
   addSessions(program, deps);
   addApprovals(program, deps);
+  addBroadcast(program, deps);
+  addWebhooks(program, deps);
   addAudit(program, deps);
+  addOutbox(program, deps);
   addCosts(program, deps);
+  addSlack(program, deps);
   addDoctor(program, deps);
   addConfig(program, deps);
   addDeveloper(program, deps);

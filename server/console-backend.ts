@@ -1,7 +1,7 @@
-import type { OutboundBody } from '#core/outbox/outbound.ts';
+import type { OutboundBody, OutboundPart } from '#core/outbox/outbound.ts';
 
 /** Where in the console something is said. Names are letters, digits and `._@-`, at most 64 of them. */
-export interface ConsolePlace {
+interface ConsolePlace {
   readonly room: string;
   readonly thread?: string | undefined;
 }
@@ -22,7 +22,14 @@ export interface ConsoleMessage {
 /** What the followers of a conversation are told between messages. */
 export type ConsoleNote =
   | { readonly kind: 'message' | 'typing' | 'missed' }
-  | { readonly kind: 'draft'; readonly draftId: number; readonly markdown: string; readonly isTail: boolean }
+  | {
+      readonly kind: 'draft';
+      readonly draftId: number;
+      readonly markdown: string;
+      readonly isTail: boolean;
+      readonly from?: number | undefined;
+    }
+  | { readonly kind: 'form'; readonly actionId: string; readonly form: unknown }
   | {
       readonly kind: 'ack';
       readonly actionId: string;
@@ -56,6 +63,8 @@ export interface ConsoleBackend {
     place: ConsolePlace,
     options: { readonly rowsMax: number; readonly beforeId?: number | undefined },
   ): Promise<{ readonly messages: readonly ConsoleMessage[]; readonly change: number }>;
+  /** The bytes of a file of a message; undefined when it is not kept any more. */
+  file(part: Extract<OutboundPart, { type: 'file' }>): Promise<Buffer | undefined>;
   changes(place: ConsolePlace, since: number, rowsMax: number): Promise<readonly ConsoleMessage[]>;
   message(place: ConsolePlace, messageId: string): Promise<ConsoleMessage | undefined>;
   subscribe(place: ConsolePlace, listener: (note: ConsoleNote) => void): () => void;

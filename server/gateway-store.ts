@@ -7,7 +7,7 @@ import type { LaneView } from './lane-routes.ts';
 export interface GatewayReads {
   /** One lane with its last turns and events; undefined when there is none. */
   readLane(sessionId: string): Promise<LaneView | undefined>;
-  /** How many messages of a turn are still on their way to the console. */
+  /** How many messages of a turn are still on their way to the console or the web chat. */
   countUndelivered(turnId: string): Promise<number>;
   /** Turns of a thread that run, wait, or ended in the last minutes, oldest first. */
   readTurns(threadKey: string): Promise<readonly TurnNote[]>;
@@ -63,7 +63,7 @@ export function openGatewayReads(db: Db): GatewayReads {
     async countUndelivered(turnId) {
       const { rows } = await sql<{ count: number }>`
         select count(*)::int as count from outbox
-        where turn_id = ${turnId} and state in ('pending', 'sending') and starts_with(thread_key, 'console:')
+        where turn_id = ${turnId} and state in ('pending', 'sending') and (starts_with(thread_key, 'console:') or starts_with(thread_key, 'web:'))
       `.execute(db);
       return rows[0]?.count ?? 0;
     },

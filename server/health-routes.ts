@@ -8,6 +8,12 @@ export interface ReadinessCheck {
   check(): Promise<void>;
 }
 
+/** A chat connection, without the account: whoever asks has not logged in. */
+export interface ChannelState {
+  readonly name: string;
+  readonly state: 'starting' | 'connected' | 'standby' | 'disconnected' | 'halted';
+}
+
 const checkMs = 2_000;
 
 /**
@@ -16,7 +22,12 @@ const checkMs = 2_000;
  */
 export function healthRoutes(
   app: FastifyInstance,
-  deps: { readonly checks: readonly ReadinessCheck[]; readonly log: Log },
+  deps: {
+    readonly checks: readonly ReadinessCheck[];
+    /** How the chat connections of this process do. One that is down is told and does not make the process unready. */
+    readonly channels?: () => readonly ChannelState[];
+    readonly log: Log;
+  },
 ): void {
   app.get('/healthz', async () => ({ status: 'alive' }));
 
@@ -27,7 +38,7 @@ export function healthRoutes(
     return await reply
       .code(failed.length === 0 ? 200 : 503)
       .header('cache-control', 'no-store')
-      .send({ status: failed.length === 0 ? 'ready' : 'not ready', checks });
+      .send({ status: failed.length === 0 ? 'ready' : 'not ready', checks, channels: deps.channels?.() ?? [] });
   });
 }
 

@@ -68,7 +68,7 @@ function lanePage(lane: LaneView): string {
   ];
   return page({
     title: `Lane ${lane.sessionId.slice(0, 8)}`,
-    actions: html`<a href="/queues">Queues</a><a href="/logout">Log out</a>`,
+    actions: html`<a href="/chat">Chat</a><a href="/queues">Queues</a><a href="/outbox">Undelivered</a><a href="/logout">Log out</a>`,
     body: html`<h1>Lane ${badge(lane.state)}</h1>
 <dl class="card facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
 <h2>Turns</h2>

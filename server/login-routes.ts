@@ -78,7 +78,7 @@ export async function requireSession(
 
 /** Only a path of ours: an absolute or protocol-relative address would make the login page an open redirect. */
 function safeNext(next: string | undefined): string {
-  return next !== undefined && /^\/(?:queues|lanes)(?:[/?#][\x21-\x7e]*)?$/.test(next) && !next.includes('\\')
+  return next !== undefined && /^\/(?:queues|lanes|chat)(?:[/?#][\x21-\x7e]*)?$/.test(next) && !next.includes('\\')
     ? next
     : '/queues';
 }

@@ -7,6 +7,10 @@ const loopbackHosts = ['127.0.0.1', 'localhost', '[::1]'];
 const pagePolicy =
   "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/** The chat page runs our one script and talks to us only; images it shows are ours. */
+const chatPolicy =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
 /** The queue dashboard is a script application with inline styles; everything still comes from us. */
 const boardPolicy =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'self'; frame-ancestors 'none'";
@@ -27,7 +31,7 @@ export function secureRequests(
   const hosts = new Set([...(isLoopback(options.host) ? loopbackHosts : []), ...options.hostsAllowed]);
   app.addHook('onRequest', async (request, reply) => {
     void reply.headers({
-      'content-security-policy': request.url.startsWith('/queues') ? boardPolicy : pagePolicy,
+      'content-security-policy': policyFor(request.url),
       'x-content-type-options': 'nosniff',
       'x-frame-options': 'DENY',
       'referrer-policy': 'no-referrer',
@@ -46,6 +50,11 @@ export function secureRequests(
       throw new AppError('request.refused', 'This request came from another web site.');
     }
   });
+}
+
+function policyFor(url: string): string {
+  if (url.startsWith('/queues')) return boardPolicy;
+  return /^\/chat(?:[/?]|$)/.test(url) ? chatPolicy : pagePolicy;
 }
 
 function hostName(header: string): string {

@@ -9,22 +9,28 @@ import { type Clock, systemClock } from '#core/kit/clock.ts';
 import { AppError } from '#core/kit/errors.ts';
 import type { Log } from '#core/kit/log.ts';
 import { consoleRoutes } from './api/console-routes.ts';
-import { browserSessions } from './browser-session.ts';
+import { browserSessions, sessionCookie } from './browser-session.ts';
 import { type BoardQueue, boardRoutes } from './bull-board/board-routes.ts';
 import type { ConsoleBackend } from './console-backend.ts';
 import type { GatewayReads } from './gateway-store.ts';
-import { healthRoutes, type ReadinessCheck } from './health-routes.ts';
+import { type ChannelState, healthRoutes, type ReadinessCheck } from './health-routes.ts';
 import { hookRoutes } from './hook-routes.ts';
 import { routeOf, sendError } from './http-error.ts';
 import { laneRoutes } from './lane-routes.ts';
 import { loginRoutes, requireSession } from './login-routes.ts';
+import { type OutboxDesk, outboxRoutes } from './outbox-routes.ts';
 import { secureRequests } from './secure-requests.ts';
+import type { WebBackend } from './web/web-backend.ts';
+import { webRoutes } from './web/web-routes.ts';
 
 export interface ServerDeps {
   readonly console: ConsoleBackend;
+  readonly web: WebBackend;
   readonly queues: readonly BoardQueue[];
   readonly reads: GatewayReads;
+  readonly outbox: OutboxDesk;
   readonly checks: readonly ReadinessCheck[];
+  readonly channels?: () => readonly ChannelState[];
   /** Web hooks of the chat platforms. */
   readonly hooks: readonly ChannelRoute[];
   readonly log: Log;
@@ -63,7 +69,7 @@ const defaultHeartbeatMs = 15_000;
 const stopMs = 2_000;
 
 /**
- * The gateway's HTTP server: health, console API, queue dashboard, lane pages. Stops when the signal aborts or when it
+ * The gateway's HTTP server: health, console API, web chat, queue dashboard, lane pages. Stops when the signal aborts or when it
  * is disposed; open streams are ended first.
  * @throws AppError `config.invalid` when it cannot listen there.
  */
@@ -144,7 +150,9 @@ async function buildApp(deps: ServerDeps, options: ServerOptions, signal: AbortS
   app.get('/assets/style.css', (_request, reply) =>
     reply.type('text/css; charset=utf-8').header('cache-control', 'max-age=300').send(style),
   );
-  app.get('/', (_request, reply) => reply.redirect('/queues'));
+  app.get('/', (request, reply) =>
+    reply.redirect(sessions.isOpen(request.cookies[sessionCookie]) ? '/queues' : '/chat'),
+  );
   await app.register(async (hooks) => hookRoutes(hooks, deps.hooks));
   await app.register(async (api) =>
     consoleRoutes(
@@ -153,6 +161,17 @@ async function buildApp(deps: ServerDeps, options: ServerOptions, signal: AbortS
       { operatorToken: options.operatorToken, heartbeatMs: options.heartbeatMs ?? defaultHeartbeatMs, signal },
     ),
   );
+  await app.register(async (chat) =>
+    webRoutes(
+      chat,
+      { ...deps, clock },
+      { cookieKey: options.cookieKey, sessions, heartbeatMs: options.heartbeatMs ?? defaultHeartbeatMs, signal },
+    ),
+  );
+  await app.register(async (pages) => {
+    pages.addHook('onRequest', async (request, reply) => await requireSession(sessions, request, reply));
+    outboxRoutes(pages, deps);
+  });
   await app.register(async (pages) => {
     pages.addHook('onRequest', async (request, reply) => await requireSession(sessions, request, reply));
     laneRoutes(pages, deps);

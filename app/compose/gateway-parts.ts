@@ -1,25 +1,18 @@
 import path from 'node:path';
-import type { Channel } from '#bots/channel.ts';
 import { openConsoleDesk } from '#bots/console/console-desk.ts';
-import { ConsoleFeed } from '#bots/console/console-feed.ts';
-import { EventReceiver } from '#bots/receive-events.ts';
-import { approvalCommands } from '#core/commands/approval-commands.ts';
-import { createRunCommand } from '#core/commands/command.ts';
-import type { CommandDeps } from '#core/commands/command-deps.ts';
+import { HostedFeed } from '#bots/hosted/hosted-feed.ts';
+import { openWebDesk } from '#bots/web/web-desk.ts';
 import { commandList } from '#core/commands/command-list.ts';
-import { costCommands } from '#core/commands/cost-commands.ts';
-import { threadCommands } from '#core/commands/thread-commands.ts';
-import { routeInbound } from '#core/inbox/route-inbound.ts';
 import { aborted } from '#core/kit/aborted.ts';
-import { AppError } from '#core/kit/errors.ts';
-import { turnAcceptor } from '#core/lanes/accept-turns.ts';
-import { parseModelRef } from '#core/models/model-ref.ts';
-import { createAcceptMessage } from '#core/turns/accept-message.ts';
+import { dropMessage, listUndelivered, resendMessage } from '#core/outbox/undelivered.ts';
 import type { BoardQueue } from '#server/bull-board/board-routes.ts';
 import { openGatewayReads } from '#server/gateway-store.ts';
 import { ensureSecretFile } from '#server/secret-file.ts';
 import { type Server, startServer } from '#server/start-server.ts';
 import { whileHoldingAccount } from './account-lock.ts';
+import { AccountWatch } from './account-watch.ts';
+import { ChannelHealthBook } from './channel-health.ts';
+import { openReceiver } from './open-receiver.ts';
 import type { Part } from './run-parts.ts';
 import type { Services } from './services.ts';
 
@@ -44,14 +37,18 @@ export function gatewayParts(
   secrets: GatewaySecrets,
   onListening: (server: Server) => void,
 ): readonly Part[] {
-  const { db, log, clock, queue, agents, config, databaseUrl } = services;
-  const feed = new ConsoleFeed({ databaseUrl, clock, log });
+  const { db, log, clock, queue, config, databaseUrl } = services;
+  const feed = new HostedFeed({ databaseUrl, clock, log });
+  const watch = new AccountWatch({ db, clock, log });
+  const health = new ChannelHealthBook({ db, clock, log });
   return [
-    { name: 'console feed', run: async (signal) => await feed.run(signal) },
+    { name: 'accounts', run: async (signal) => await watch.run(signal) },
+    { name: 'channel health', run: async (signal) => await health.run(signal) },
+    { name: 'conversation feed', run: async (signal) => await feed.run(signal) },
     ...services.channels.flatMap((channel): Part[] => {
-      const receiver = createReceiver(channel);
+      const receiver = openReceiver(services, channel);
       const name = `${channel.channel} ${channel.account}`;
-      const connect = async (signal: AbortSignal): Promise<void> => {
+      const open = async (signal: AbortSignal): Promise<void> => {
         receiver.open(signal);
         await channel.registerCommands(commandList).catch((err: unknown) => {
           // A token that is refused is told once, by the connection itself.
@@ -60,13 +57,17 @@ export function gatewayParts(
         });
         await channel.run(receiver.ingest, signal);
       };
+      const connect = async (signal: AbortSignal): Promise<void> => {
+        using _written = health.write(channel);
+        await watch.whileEnabled(channel, signal, open);
+      };
       return [
         { name: `${name} inbox`, run: async (signal) => await receiver.sweep(signal) },
         {
           name,
-          // The console's events come through this process's own server, so each gateway has its own.
+          // Events of console and web come through this process's own server, so each gateway has its own.
           run: async (signal) =>
-            channel === services.console
+            channel === services.console || channel === services.web
               ? await connect(signal)
               : await whileHoldingAccount({ databaseUrl, clock, log }, name, signal, connect),
         },
@@ -78,10 +79,18 @@ export function gatewayParts(
         await using server = await startServer(
           {
             console: openConsoleDesk({ db, channel: services.console, feed }),
+            web: openWebDesk({ db, channel: services.web, feed }),
             // The dashboard's types know the default backend only; its adapter uses what both have in common.
             queues: queue.queues as readonly BoardQueue[],
             reads: openGatewayReads(db),
+            outbox: {
+              list: async () => await listUndelivered(db),
+              resend: async (id) => await resendMessage(db, id),
+              drop: async (id) => await dropMessage(db, id),
+            },
             checks: readinessChecks(services),
+            channels: () =>
+              services.channels.map((channel) => ({ name: channel.channel, state: channel.health().state })),
             hooks: services.channels.flatMap((channel) => channel.routes ?? []),
             log,
           },
@@ -98,56 +107,6 @@ export function gatewayParts(
       },
     },
   ];
-
-  function createReceiver(channel: Channel): EventReceiver {
-    const acceptTurn = turnAcceptor({ db, wakes: queue.wakes });
-    const acceptMessage = createAcceptMessage({
-      db,
-      acceptTurn,
-      defaultAgent: config.defaultAgent,
-      findAgent: async (name) => await agents.find(name),
-    });
-    const deps: CommandDeps = {
-      db,
-      defaultAgent: config.defaultAgent,
-      findAgent: async (name) => await agents.find(name),
-      listAgents: async () => await agents.list(),
-      modelOf: async (name) => {
-        const agent = await agents.find(name);
-        return agent === undefined ? 'none' : parseModelRef(agent.model, config.defaultModel).text;
-      },
-      acknowledge: async (event, text, isAlert) =>
-        await channel.acknowledge(event.interactionToken, { text, isAlert }).catch(() => undefined),
-      ring: async (wakes) => await queue.wakes.ring(wakes),
-    };
-    const runCommand = createRunCommand(
-      { db },
-      { ...threadCommands(deps), ...approvalCommands(deps), ...costCommands(deps) },
-      {
-        run: async (known, args) => {
-          if (args.trim() === '') {
-            throw new AppError('command.invalid', 'What shall I work on?', { mend: 'Write /run and then the task.' });
-          }
-          await acceptMessage(known, { text: args, kind: 'task', files: [] });
-        },
-      },
-    );
-    const routeDeps = {
-      db,
-      log,
-      acceptMessage,
-      runCommand,
-      acknowledge: deps.acknowledge,
-      operatorChannels: new Set(['console']),
-      onRoomEvent: {},
-      onPersonEvent: {},
-      takeAnswer: async () => false,
-    };
-    return new EventReceiver(
-      { db, log, route: async (id, event) => await routeInbound(routeDeps, id, event) },
-      channel,
-    );
-  }
 }
 
 function readinessChecks(services: Services) {

@@ -1,16 +1,47 @@
-import type { Channel } from '#bots/channel.ts';
+import type { Channel, Suggest } from '#bots/channel.ts';
+import { FileChannel } from '#bots/file/file-channel.ts';
+import { DiscordChannel } from '#bots/discord/discord-channel.ts';
+import { createPlaceStore } from '#bots/discord/place-store.ts';
+import { SlackChannel } from '#bots/slack/slack-channel.ts';
 import { TelegramChannel } from '#bots/telegram/telegram-channel.ts';
+import { openTopicStore } from '#bots/telegram/topic-store.ts';
+import { systemClock } from '#core/kit/clock.ts';
 import type { Db } from '#core/kit/database.ts';
 import type { Log } from '#core/kit/log.ts';
 import type { Config } from '../config.ts';
 
 /** Every channel with a token, in no particular order. Opening connects to nothing yet. */
-export function openChannels(deps: { readonly config: Config; readonly db: Db; readonly log: Log }): Channel[] {
-  const { config, log } = deps;
+export function openChannels(deps: {
+  readonly config: Config;
+  readonly db: Db;
+  readonly log: Log;
+  readonly suggest: Suggest;
+}): Channel[] {
+  const { config, db, log } = deps;
   const channels: Channel[] = [];
   const { telegram } = config;
   if (telegram !== undefined) {
-    channels.push(new TelegramChannel({ token: telegram.token, apiRoot: telegram.apiRoot, log }));
+    const { webhookSecret: secret } = telegram;
+    channels.push(
+      new TelegramChannel({
+        token: telegram.token,
+        apiRoot: telegram.apiRoot,
+        log,
+        topics: (account) => openTopicStore(db, account),
+        ...(secret === undefined || config.publicUrl === undefined
+          ? {}
+          : { webhook: { url: config.publicUrl, secret } }),
+      }),
+    );
+  }
+  const { slack } = config;
+  if (slack !== undefined) channels.push(new SlackChannel({ ...slack, hasDmThreads: config.hasSlackDmThreads, log }));
+  if (config.fileChannel !== undefined) {
+    channels.push(new FileChannel({ db, log, clock: systemClock, folder: config.fileChannel }));
+  }
+  const { discord } = config;
+  if (discord !== undefined) {
+    channels.push(new DiscordChannel({ ...discord, log, places: createPlaceStore({ db }), suggest: deps.suggest }));
   }
   return channels;
 }

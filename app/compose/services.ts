@@ -1,5 +1,6 @@
 import type { Channel } from '#bots/channel.ts';
 import { ConsoleChannel } from '#bots/console/console-channel.ts';
+import { WebChannel } from '#bots/web/web-channel.ts';
 import { type AgentDirectory, openAgentDirectory } from '#core/agents/open-agent-directory.ts';
 import { type Clock, systemClock } from '#core/kit/clock.ts';
 import type { Db } from '#core/kit/database.ts';
@@ -7,6 +8,7 @@ import type { Log } from '#core/kit/log.ts';
 import { openQueueBackend, type QueueBackend } from '#core/queue/queue-backend.ts';
 import type { Config } from '../config.ts';
 import { openChannels } from './open-channels.ts';
+import { createSuggest } from './suggest-values.ts';
 
 /** What gateway and worker share within one process. */
 export interface Services {
@@ -18,6 +20,7 @@ export interface Services {
   readonly queue: QueueBackend;
   readonly agents: AgentDirectory;
   readonly console: ConsoleChannel;
+  readonly web: WebChannel;
   /** Every channel that is configured; each sends from any process and receives in the gateway. */
   readonly channels: readonly Channel[];
 }
@@ -37,6 +40,9 @@ export async function openServices(options: {
     log,
   );
   const consoleChannel = new ConsoleChannel({ db, log });
+  const webChannel = new WebChannel({ db, log });
+  const agents = openAgentDirectory({ db, clock: systemClock });
+  const suggest = createSuggest({ db, agents });
   return {
     config,
     log,
@@ -44,8 +50,9 @@ export async function openServices(options: {
     db,
     databaseUrl,
     queue,
-    agents: openAgentDirectory({ db, clock: systemClock }),
+    agents,
     console: consoleChannel,
-    channels: [consoleChannel, ...openChannels({ config, db, log })],
+    web: webChannel,
+    channels: [consoleChannel, webChannel, ...openChannels({ config, db, log, suggest })],
   };
 }

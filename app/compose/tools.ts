@@ -1,12 +1,22 @@
 import type { Db } from '#core/kit/database.ts';
+import { askPersonTool } from '#workers/tools/ask-person.ts';
 import { memorySaveTool } from '#workers/tools/memory-save.ts';
 import { memorySearchTool } from '#workers/tools/memory-search.ts';
+import { notifyTool } from '#workers/tools/notify.ts';
+import { type SendFileDeps, sendFileTool } from '#workers/tools/send-file.ts';
 import type { Tool } from '#workers/tools/tool.ts';
 import { sandboxTools } from '#workers/tools/tool-registry.ts';
 
 /** Every tool an agent may be given, by name. */
-export function createTools(deps: { readonly db: Db }): ReadonlyMap<string, Tool> {
-  const tools: readonly Tool[] = [...sandboxTools(), memorySaveTool(deps), memorySearchTool(deps)];
+export function createTools(deps: { readonly db: Db } & SendFileDeps): ReadonlyMap<string, Tool> {
+  const tools: readonly Tool[] = [
+    ...sandboxTools(),
+    memorySaveTool(deps),
+    memorySearchTool(deps),
+    sendFileTool(deps),
+    askPersonTool(deps),
+    notifyTool(deps),
+  ];
   return new Map(tools.map((tool) => [tool.name, tool]));
 }
 
@@ -15,4 +25,7 @@ export const toolNames: readonly string[] = [
   ...sandboxTools().map((tool) => tool.name),
   'memory_save',
   'memory_search',
+  'send_file',
+  'ask_person',
+  'notify',
 ];

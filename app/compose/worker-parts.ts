@@ -1,13 +1,22 @@
 import path from 'node:path';
+import { handleStuck } from '#core/approvals/handle-stuck.ts';
+import { forgetLists } from '#core/approvals/list-in-chat.ts';
+import { forgetBroadcasts, reportBroadcasts } from '#core/broadcast/report-broadcasts.ts';
 import { expireHolds } from '#core/budgets/expire-holds.ts';
 import { openLedger } from '#core/budgets/open-ledger.ts';
+import { dropForLostRooms } from '#core/channels/drop-for-lost-rooms.ts';
+import { pruneFiles } from '#core/files/prune-files.ts';
 import { createCooldowns } from '#core/models/cooldown.ts';
 import { createCooldownStore } from '#core/models/cooldown-store.ts';
 import { createPriceBook } from '#core/models/price-book.ts';
 import { createPriceStore } from '#core/models/price-store.ts';
 import { dropStale } from '#core/outbox/drop-stale.ts';
 import { compileRolePolicies } from '#core/permissions/role-policy.ts';
+import { forgetPrompts } from '#core/questions/prompt-person.ts';
+import { forgetCalls } from '#core/webhooks/inspect-calls.ts';
+import { setEndpoints } from '#core/webhooks/set-endpoints.ts';
 import { DeliveryLoop } from '#workers/delivery/delivery-loop.ts';
+import { LiveStage } from '#workers/delivery/live-stage.ts';
 import { LaneRunner } from '#workers/lane/lane-runner.ts';
 import { WorkerPresence } from '#workers/lane/worker-presence.ts';
 import { createModelPorts } from '#workers/models/model-ports.ts';
@@ -17,16 +26,20 @@ import { createAskModel } from '#workers/turn/ask-model.ts';
 import { createGate } from '#workers/turn/gate.ts';
 import { runClaimedTurn } from '#workers/turn/run-claimed-turn.ts';
 import type { TurnDeps } from '#workers/turn/turn-deps.ts';
+import { callOutside } from '#workers/upkeep/call-outside.ts';
 import { every } from '#workers/upkeep/every.ts';
 import { sweepApprovals } from '#workers/upkeep/sweep-approvals.ts';
 import { sweepDeliveries } from '#workers/upkeep/sweep-deliveries.ts';
 import { sweepLanes } from '#workers/upkeep/sweep-lanes.ts';
 import { sandboxImage } from '../sandbox-image.ts';
+import { AccountWatch } from './account-watch.ts';
+import { deliveryDeps } from './delivery-deps.ts';
 import type { Part } from './run-parts.ts';
 import type { Services } from './services.ts';
 import { createTools } from './tools.ts';
 
 const secondMs = 1000;
+const hourMs = 3_600_000;
 
 /** The worker: lanes and turns, deliveries, upkeep. Everything it owns is disposed with the returned stack. */
 export async function openWorker(
@@ -34,13 +47,11 @@ export async function openWorker(
 ): Promise<{ readonly parts: readonly Part[]; readonly sandboxes: SandboxPort } & AsyncDisposable> {
   const { db, log, clock, queue, config, databaseUrl } = services;
   const stack = new AsyncDisposableStack();
+  await setEndpoints({ db }, config.webhooks);
   const presence = stack.use(await WorkerPresence.open({ databaseUrl, log }));
   const sandboxes = stack.use(openSandboxes(services));
-  const deliveries = services.channels.map((sender) => ({
-    sender,
-    loop: new DeliveryLoop({ db, log, clock, sender, owner: presence.id }),
-  }));
-  const turnDeps = createTurnDeps(services, sandboxes);
+  const watch = new AccountWatch({ db, clock, log });
+  const turnDeps = createTurnDeps(services, sandboxes, watch);
   const runner = new LaneRunner(
     {
       db,
@@ -59,22 +70,39 @@ export async function openWorker(
     upkeep('approvals', secondMs, async (signal) => {
       await sweepApprovals({ db, ring: async (wakes) => await queue.wakes.ring(wakes) }, signal);
     }),
+    upkeep('stuck approvals', secondMs, async (signal) => await handleStuck({ db, log }, config.approvals, signal)),
+    upkeep('broadcast reports', 2 * secondMs, async () => await reportBroadcasts({ db })),
+    upkeep('calls to the outside', secondMs, async (signal) => {
+      await callOutside({ db, log, clock, webhooks: config.webhooks, mail: config.mail }, signal);
+    }),
+    upkeep('old records', hourMs, async () => {
+      await forgetCalls({ db });
+      await forgetPrompts({ db });
+      await forgetLists({ db });
+      await forgetBroadcasts({ db });
+    }),
     upkeep('stale messages', 10 * secondMs, async () => await dropStale({ db })),
+    upkeep('files', 3600 * secondMs, async () => await pruneFiles({ db })),
     upkeep('holds', 10 * secondMs, async (signal) => await expireHolds({ db }, signal)),
-    ...deliveries.flatMap(({ sender, loop }): Part[] => [
+    upkeep('closed rooms', 5 * secondMs, async () => await dropForLostRooms({ db })),
+    { name: 'accounts', run: async (signal) => await watch.run(signal) },
+    ...services.channels.flatMap((sender): Part[] => [
       upkeep(`deliveries ${sender.channel}`, secondMs, async () => await sweepDeliveries({ db, log }, sender)),
       {
         name: `delivery ${sender.channel} ${sender.account}`,
-        run: async (signal) => {
-          const stopListening = await presence.listen('outbox', (account) => {
-            if (account === `${sender.channel}:${sender.account}`) loop.nudge();
-          });
-          try {
-            await loop.run(signal);
-          } finally {
-            stopListening();
-          }
-        },
+        // While the account is switched off its messages wait in the outbox.
+        run: async (signal) =>
+          await watch.whileEnabled(sender, signal, async (enabled) => {
+            const loop = new DeliveryLoop(deliveryDeps(services, sender, presence.id));
+            const stopListening = await presence.listen('outbox', (account) => {
+              if (account === `${sender.channel}:${sender.account}`) loop.nudge();
+            });
+            try {
+              await loop.run(enabled);
+            } finally {
+              stopListening();
+            }
+          }),
       },
     ]),
     { name: 'lanes', run: async (signal) => await runner.run(signal) },
@@ -105,18 +133,22 @@ function openSandboxes({ config, log }: Services): DockerSandboxes {
   );
 }
 
-function createTurnDeps(services: Services, sandboxes: DockerSandboxes): TurnDeps {
+function createTurnDeps(services: Services, sandboxes: DockerSandboxes, watch: AccountWatch): TurnDeps {
   const { db, log, clock, config, agents } = services;
   const { limits } = config;
   const prices = createPriceBook({ store: createPriceStore({ db }), settings: config.prices, clock, log });
   const cooldowns = createCooldowns({ store: createCooldownStore({ db }), clock, log });
   const senders = new Map(services.channels.map((channel) => [`${channel.channel}:${channel.account}`, channel]));
+  const senderOf = (channel: string, account: string) => senders.get(`${channel}:${account}`);
+  // Previews and reactions go past the outbox: an account that is switched off has no sender.
+  const findSender = (channel: string, account: string) =>
+    watch.isEnabled({ channel, account }) ? senderOf(channel, account) : undefined;
   return {
     db,
     log,
     clock,
     findAgent: async (name, version) => await agents.requireVersion(name, version),
-    tools: createTools({ db }),
+    tools: createTools({ db, findSender: senderOf }),
     sandboxes,
     askModel: createAskModel({
       db,
@@ -130,8 +162,9 @@ function createTurnDeps(services: Services, sandboxes: DockerSandboxes): TurnDep
         totalMs: limits.modelSeconds * secondMs,
       },
     }),
-    gate: createGate({ db, clock, rolePolicies: compileRolePolicies() }),
-    findSender: (channel, account) => senders.get(`${channel}:${account}`),
+    gate: createGate({ db, clock, rolePolicies: compileRolePolicies(), notify: config.approvals.notify }),
+    findSender,
+    liveStage: new LiveStage({ db, log }),
     limits: {
       messageRoundsMax: limits.messageRoundsMax,
       taskRoundsMax: limits.taskRoundsMax,

@@ -3,7 +3,9 @@ import { AppError, toAppError } from '#core/kit/errors.ts';
 import { providerOf } from '#core/models/providers.ts';
 import type { Config } from '../config.ts';
 import { checkDatabase } from './check-database.ts';
+import { checkDiscord } from './check-discord.ts';
 import { checkDataDir, checkDisk, checkNode, checkPort } from './check-machine.ts';
+import { checkSlack } from './check-slack.ts';
 import { checkTelegram } from './check-telegram.ts';
 import { probeRedis } from './probe-redis.ts';
 
@@ -38,6 +40,8 @@ export async function diagnose(deps: DoctorDeps): Promise<Finding[]> {
     guard('Sandbox', () => checkSandbox(deps, config)),
     guard('Model', () => checkModel(config)),
     guard('Telegram', () => checkTelegram(config.telegram)),
+    guard('Slack', () => checkSlack(config)),
+    guard('Discord', () => checkDiscord(config.discord)),
     guard('Port', () => checkPort(config)),
   ]);
 }

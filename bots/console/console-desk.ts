@@ -1,11 +1,13 @@
 import type { CommandSpec } from '#bots/channel.ts';
+import { loadFile } from '#core/files/load-file.ts';
 import type { Db } from '#core/kit/database.ts';
+import type { OutboundPart } from '#core/outbox/outbound.ts';
 import { threadKey } from '#core/sessions/origin.ts';
+import type { HostedMessage } from '../hosted/hosted-event.ts';
+import type { FeedNote, HostedFeed } from '../hosted/hosted-feed.ts';
+import { findMessage, readChanges, readHistory } from '../hosted/hosted-store.ts';
 import type { ConsoleChannel } from './console-channel.ts';
-import type { ConsoleMessage } from './console-event.ts';
-import type { ConsoleFeed, FeedNote } from './console-feed.ts';
 import { type ConsoleRaw, consoleConversation, consoleRawSchema } from './console-raw.ts';
-import { findMessage, readChanges, readHistory } from './console-store.ts';
 
 /** Where in the console something is said. */
 interface ConsolePlace {
@@ -25,10 +27,12 @@ export interface ConsoleDesk {
   history(
     place: ConsolePlace,
     options: { readonly rowsMax: number; readonly beforeId?: number | undefined },
-  ): Promise<{ readonly messages: readonly ConsoleMessage[]; readonly change: number }>;
+  ): Promise<{ readonly messages: readonly HostedMessage[]; readonly change: number }>;
   /** What was posted, edited or deleted after a change number. */
-  changes(place: ConsolePlace, since: number, rowsMax: number): Promise<readonly ConsoleMessage[]>;
-  message(place: ConsolePlace, messageId: string): Promise<ConsoleMessage | undefined>;
+  changes(place: ConsolePlace, since: number, rowsMax: number): Promise<readonly HostedMessage[]>;
+  /** The bytes of a file of a message; undefined when it is not kept any more. */
+  file(part: Extract<OutboundPart, { type: 'file' }>): Promise<Buffer | undefined>;
+  message(place: ConsolePlace, messageId: string): Promise<HostedMessage | undefined>;
   /** Follows one conversation until the returned function is called. */
   subscribe(place: ConsolePlace, listener: (note: FeedNote) => void): () => void;
 }
@@ -37,7 +41,7 @@ export interface ConsoleDesk {
 export function openConsoleDesk(deps: {
   readonly db: Db;
   readonly channel: ConsoleChannel;
-  readonly feed: ConsoleFeed;
+  readonly feed: HostedFeed;
 }): ConsoleDesk {
   return {
     keyOf,
@@ -49,6 +53,10 @@ export function openConsoleDesk(deps: {
     submit: (raw) => deps.channel.submit(raw),
     history: (place, options) => readHistory(deps.db, keyOf(place), options),
     changes: (place, since, rowsMax) => readChanges(deps.db, keyOf(place), since, rowsMax),
+    file: async (part) =>
+      part.blobId === undefined
+        ? Buffer.from(part.dataBase64, 'base64')
+        : (await loadFile(deps.db, part.blobId))?.bytes,
     message: (place, messageId) => findMessage(deps.db, keyOf(place), messageId),
     subscribe: (place, listener) => deps.feed.subscribe(keyOf(place), listener),
   };

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
-import { consoleAccount } from './console-event.ts';
+import { hostedConversation, writeInteraction } from '../hosted/hosted-channel.ts';
 
 /** Names that are safe in a thread key, a path and a terminal. */
 const placeName = z.string().regex(/^[A-Za-z0-9._@-]{1,64}$/);
@@ -37,13 +37,7 @@ export function consoleConversation(place: {
   readonly room: string;
   readonly thread?: string | undefined;
 }): Conversation {
-  return {
-    channel: 'console',
-    account: consoleAccount,
-    room: place.room,
-    ...(place.thread === undefined ? {} : { thread: place.thread }),
-    kind: 'dm',
-  };
+  return hostedConversation('console', place);
 }
 
 /** The identity of a terminal user. It got here with the operator token, which routing takes for the owner. */
@@ -57,7 +51,13 @@ export function normaliseConsole(raw: unknown): readonly InboundEvent[] {
   if (event === undefined) return [];
   const base = {
     conversation: consoleConversation(event),
-    actor: { externalId: operatorId(event.user), displayName: event.user, isBot: false, isAnonymous: false },
+    actor: {
+      externalId: operatorId(event.user),
+      displayName: event.user,
+      isBot: false,
+      isAnonymous: false,
+      isOperator: true,
+    },
     occurredAt: new Date(event.at),
   };
   if (event.kind === 'action') {
@@ -78,19 +78,4 @@ export function normaliseConsole(raw: unknown): readonly InboundEvent[] {
     return [{ ...base, messageId: event.key, type: 'command', name: name.toLowerCase(), args: args.trim() }];
   }
   return [{ ...base, messageId: event.key, type: 'message', text: event.text, addressed: 'dm', files: [] }];
-}
-
-const interactionSchema = z.object({ room: z.string(), thread: z.string().optional(), key: z.string() });
-
-/** Where the answer to a button press goes: the token says it all, so nothing needs to be remembered. */
-export function readInteraction(token: string): z.infer<typeof interactionSchema> | undefined {
-  try {
-    return interactionSchema.safeParse(JSON.parse(token)).data;
-  } catch {
-    return undefined;
-  }
-}
-
-function writeInteraction(event: ConsoleRaw): string {
-  return JSON.stringify({ room: event.room, thread: event.thread, key: event.key });
 }

@@ -1,5 +1,6 @@
 import type { Token, Tokens } from 'marked';
 import { decodeEntities } from './decode-entities.ts';
+import { neutralise } from './neutralise.ts';
 import { cleanText, parseMarkdown } from './parse-markdown.ts';
 import { renderTable } from './render-table.ts';
 import { type StyledBlock, StyledBuilder, type StyledText } from './styled-text.ts';
@@ -13,6 +14,8 @@ export interface RenderedMarkdown {
 export interface RenderOptions {
   /** Breaks `@name` apart invisibly outside code, so that a platform does not turn it into a mention that pings. */
   readonly shieldMentions?: boolean;
+  /** Lets a link through that is not a web address; the channel gives it its meaning. */
+  readonly allowUrl?: (href: string) => boolean;
 }
 
 /** Renders Markdown to blocks of styled text. Never throws; bounded time for any input. */
@@ -195,6 +198,10 @@ function writeLink(link: Tokens.Link, context: WalkContext): void {
 
 /** Only web addresses become links: `tg://user` would be a mention and `javascript:` an attack. */
 function writeUrl(href: string, context: WalkContext, label: () => void): void {
+  if (!context.isInLink && context.options.allowUrl?.(href) === true) {
+    context.builder.style('link', label, { url: href });
+    return;
+  }
   const url = URL.canParse(href) ? new URL(href) : undefined;
   const isWeb = url !== undefined && (url.protocol === 'http:' || url.protocol === 'https:') && href.length <= 2_048;
   if (!isWeb || context.isInLink) label();
@@ -207,7 +214,7 @@ function writeHtml(html: string, context: WalkContext): void {
 }
 
 function writeText(text: string, context: WalkContext): void {
-  context.builder.push(context.options.shieldMentions === true ? text.replace(/(?<![\w@])@(?=\w)/g, '@\u2060') : text);
+  context.builder.push(context.options.shieldMentions === true ? neutralise(text) : text);
 }
 
 function childrenOf(token: Token): readonly Token[] {

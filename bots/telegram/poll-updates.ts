@@ -4,8 +4,10 @@ import type { Clock } from '#core/kit/clock.ts';
 import { AppError } from '#core/kit/errors.ts';
 import type { Log } from '#core/kit/log.ts';
 import type { ChannelHealth, Ingest } from '../channel.ts';
+import type { BotName } from './read-message.ts';
 import { classifyTelegramError } from './telegram-errors.ts';
-import { allowedUpdates } from './update-schema.ts';
+import { allowedUpdates, dedupKeyOf } from './update-schema.ts';
+import { toVendorSignal, type VendorSignal } from './vendor-signal.ts';
 
 /** How long the server may hold a poll; routers on the way forget a silent connection after about a minute. */
 export const pollSeconds = 25;
@@ -23,11 +25,6 @@ export interface PollDeps {
   readonly reportHealth: (health: ChannelHealth) => void;
 }
 
-interface Bot {
-  readonly id: number;
-  readonly username: string;
-}
-
 /**
  * Feeds `ingest` with updates until the signal aborts. The next offset, which confirms what came before it, is sent only
  * after `ingest` has committed; after any failure the same updates are asked for again. A refused token stops polling
@@ -35,7 +32,7 @@ interface Bot {
  */
 export async function pollUpdates(deps: PollDeps, ingest: Ingest, signal: AbortSignal): Promise<void> {
   const { api, log, clock, reportHealth } = deps;
-  let bot: Bot | undefined;
+  let bot: BotName | undefined;
   let offset = 0;
   let confirmed = 0;
   let failures = 0;
@@ -98,28 +95,21 @@ export async function pollUpdates(deps: PollDeps, ingest: Ingest, signal: AbortS
 
 class StoreError extends Error {}
 
-async function identify(api: Api, signal: VendorSignal): Promise<Bot> {
+async function identify(api: Api, signal: VendorSignal): Promise<BotName> {
   const me = await api.raw.getMe(signal);
   // A webhook left behind makes every poll fail; pending updates are kept.
   await api.raw.deleteWebhook({ drop_pending_updates: false }, signal);
   return { id: me.id, username: me.username };
 }
 
-type VendorSignal = NonNullable<Parameters<Api['raw']['getMe']>[0]>;
-
-/** The client is typed with a polyfill's signal; it uses only what Node's own has as well. */
-function toVendorSignal(signal: AbortSignal): VendorSignal {
-  return signal as unknown as VendorSignal;
-}
-
 async function store(
   ingest: Ingest,
-  bot: Bot,
+  bot: BotName,
   updates: readonly { readonly update_id: number }[],
   receivedAt: number,
 ): Promise<void> {
   try {
-    await ingest(updates.map((update) => ({ dedupKey: String(update.update_id), raw: { bot, receivedAt, update } })));
+    await ingest(updates.map((update) => ({ dedupKey: dedupKeyOf(update), raw: { bot, receivedAt, update } })));
   } catch (cause) {
     throw new StoreError('ingest failed', { cause });
   }

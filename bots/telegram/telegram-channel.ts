@@ -1,17 +1,27 @@
 import { Api } from 'grammy';
-import type { InboundEvent } from '#core/inbox/inbound.ts';
+import type { ChannelRoute } from '#core/inbox/channel-route.ts';
+import type { InboundEvent, InboundFile } from '#core/inbox/inbound.ts';
 import { type Clock, systemClock } from '#core/kit/clock.ts';
 import { AppError, invariant } from '#core/kit/errors.ts';
 import type { Log } from '#core/kit/log.ts';
-import type { ChannelCapabilities, MessageRef, SendFailure } from '#core/outbox/channel-sender.ts';
+import type {
+  ChannelCapabilities,
+  MessageRef,
+  ReactionSign,
+  SendFailure,
+  SendProgress,
+} from '#core/outbox/channel-sender.ts';
 import type { OutboundBody } from '#core/outbox/outbound.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
 import type { Channel, ChannelHealth, CommandSpec, Ingest } from '../channel.ts';
+import { type DownloadDeps, downloadFile } from './download-file.ts';
 import { normaliseUpdate } from './normalise-update.ts';
 import { pollSeconds, pollUpdates } from './poll-updates.ts';
 import { classifyTelegramError, toChannelError } from './telegram-errors.ts';
 import { createTelegramFetch } from './telegram-fetch.ts';
 import { TelegramSender } from './telegram-sender.ts';
+import { openTopicMemory, type TopicMemory, Topics } from './topics.ts';
+import { Webhook } from './webhook.ts';
 
 export interface TelegramOptions {
   readonly token: string;
@@ -19,13 +29,17 @@ export interface TelegramOptions {
   readonly apiRoot?: string | undefined;
   readonly log: Log;
   readonly clock?: Clock;
+  /** Have updates delivered to this public address instead of polling; `url` is the product's, without a path. */
+  readonly webhook?: { readonly url: string; readonly secret: string } | undefined;
+  /** Where topics are remembered; within this process when absent. */
+  readonly topics?: (account: string) => TopicMemory;
 }
 
 const publicApiRoot = 'https://api.telegram.org';
 /** Longest text of a notice over a pressed button. */
 const noticeMax = 200;
 
-/** One Telegram bot: long polling in, messages with entities out. */
+/** One Telegram bot: long polling or a web hook in, messages out. */
 export class TelegramChannel implements Channel {
   readonly channel = 'telegram';
   /** The bot's id, which is the public first half of its token. */
@@ -34,6 +48,10 @@ export class TelegramChannel implements Channel {
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #sender: TelegramSender;
+  readonly #topics: Topics;
+  readonly #files: DownloadDeps;
+  readonly #webhook: Webhook | undefined;
+  readonly routes: readonly ChannelRoute[];
   #health: ChannelHealth = { state: 'disconnected', detail: 'not started' };
   #isRunning = false;
 
@@ -56,25 +74,33 @@ export class TelegramChannel implements Channel {
     // A token with characters that cannot be in one is never put on the wire: what is refused cannot leak.
     const token = /^\d{1,20}:[\w-]{1,128}$/.test(options.token) ? options.token : 'invalid';
     this.#api = new Api(token, { apiRoot, fetch: createTelegramFetch({ token, pollSeconds }) });
-    this.#sender = new TelegramSender({ api: this.#api, log: this.#log, clock: this.#clock });
+    const deps = { api: this.#api, log: this.#log, clock: this.#clock };
+    const memory = options.topics?.(this.account) ?? openTopicMemory();
+    this.#topics = new Topics({ ...deps, memory });
+    this.#sender = new TelegramSender({ ...deps, topics: this.#topics });
+    this.#files = { api: this.#api, apiRoot, token };
+    const path = `telegram/${this.account}`;
+    this.#webhook =
+      options.webhook === undefined
+        ? undefined
+        : new Webhook(
+            { ...deps, reportHealth: this.#reportHealth },
+            { url: `${options.webhook.url.replace(/\/+$/, '')}/hooks/${path}`, secret: options.webhook.secret },
+          );
+    this.routes = this.#webhook === undefined ? [] : [this.#webhook.route(path)];
   }
+
+  readonly #reportHealth = (health: ChannelHealth): void => {
+    this.#health = health;
+  };
 
   async run(ingest: Ingest, signal: AbortSignal): Promise<void> {
     invariant(!this.#isRunning, 'a channel is run once at a time');
     this.#isRunning = true;
     try {
-      await pollUpdates(
-        {
-          api: this.#api,
-          log: this.#log,
-          clock: this.#clock,
-          reportHealth: (health) => {
-            this.#health = health;
-          },
-        },
-        ingest,
-        signal,
-      );
+      const deps = { api: this.#api, log: this.#log, clock: this.#clock, reportHealth: this.#reportHealth };
+      if (this.#webhook === undefined) await pollUpdates(deps, ingest, signal);
+      else await this.#webhook.run(ingest, signal);
     } finally {
       this.#isRunning = false;
     }
@@ -92,9 +118,7 @@ export class TelegramChannel implements Channel {
     try {
       await this.#api.raw.answerCallbackQuery({
         callback_query_id: token,
-        ...(notice === undefined
-          ? {}
-          : { text: notice.text.slice(0, noticeMax).toWellFormed(), show_alert: notice.isAlert }),
+        ...(notice === undefined ? {} : { text: clip(notice.text), show_alert: notice.isAlert }),
       });
     } catch (err) {
       // The press itself is stored and takes effect; only the little notice came too late.
@@ -122,12 +146,23 @@ export class TelegramChannel implements Channel {
     return this.#sender.capabilities(conversation);
   }
 
-  async send(conversation: Conversation, body: OutboundBody, outboxId: string): Promise<MessageRef> {
-    return this.#sender.send(conversation, body, outboxId);
+  async send(
+    conversation: Conversation,
+    body: OutboundBody,
+    _outboxId: string,
+    progress?: SendProgress,
+  ): Promise<MessageRef> {
+    return await this.#sender.send(conversation, body, progress);
   }
 
-  async edit(conversation: Conversation, ref: MessageRef, body: OutboundBody, outboxId: string): Promise<MessageRef> {
-    return this.#sender.edit(conversation, ref, body, outboxId);
+  async edit(
+    conversation: Conversation,
+    ref: MessageRef,
+    body: OutboundBody,
+    _outboxId: string,
+    progress?: SendProgress,
+  ): Promise<MessageRef> {
+    return await this.#sender.edit(conversation, ref, body, progress);
   }
 
   async delete(conversation: Conversation, ref: MessageRef): Promise<void> {
@@ -142,7 +177,26 @@ export class TelegramChannel implements Channel {
     await this.#sender.typing(conversation);
   }
 
+  async react(conversation: Conversation, messageId: string, sign: ReactionSign | undefined): Promise<void> {
+    await this.#sender.react(conversation, messageId, sign);
+  }
+
+  async startThread(
+    conversation: Conversation,
+    options: { readonly title: string; readonly key: string },
+  ): Promise<Conversation | undefined> {
+    return await this.#topics.start(conversation, options);
+  }
+
+  async download(file: InboundFile, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    return await downloadFile(this.#files, file, signal);
+  }
+
   classify(error: unknown): SendFailure {
     return classifyTelegramError(error);
   }
+}
+
+function clip(text: string): string {
+  return text.length <= noticeMax ? text.toWellFormed() : `${text.slice(0, noticeMax - 1).toWellFormed()}…`;
 }

@@ -3,6 +3,9 @@ import { AppError } from '#core/kit/errors.ts';
 import type { SendFailure } from '#core/outbox/channel-sender.ts';
 import { TransportError } from './telegram-fetch.ts';
 
+const threadGone = /message thread not found|TOPIC_CLOSED|TOPIC_DELETED|TOPIC_ID_INVALID/i;
+const parentGone = /message to (?:be replied|reply) not found|REPLY_MESSAGE_ID_INVALID/i;
+
 /**
  * Descriptions of the Bot API and what they mean for a delivery, first match wins. Telegram does not promise to keep the
  * texts; what matches nothing is decided by the status code alone.
@@ -19,8 +22,12 @@ const refusals: readonly (readonly [RegExp, SendFailure['kind']])[] = [
     'too_big',
   ],
   [/query is too old|query id is invalid/i, 'expired'],
-  [/message thread not found|TOPIC_CLOSED|TOPIC_DELETED|TOPIC_ID_INVALID/i, 'unreachable'],
-  [/chat not found|user not found|PEER_ID_INVALID|group chat was deactivated|CHAT_WRITE_FORBIDDEN/i, 'unreachable'],
+  // Met only where there is no room to fall back to.
+  [threadGone, 'unreachable'],
+  [
+    /chat not found|user not found|PEER_ID_INVALID|group chat was deactivated|CHAT_WRITE_FORBIDDEN|user is deactivated/i,
+    'unreachable',
+  ],
   [/not enough rights|have no rights|need administrator rights|CHAT_ADMIN_REQUIRED|CHAT_RESTRICTED/i, 'unreachable'],
 ];
 
@@ -60,6 +67,27 @@ export function refusalOf(error: unknown): GrammyError | undefined {
   return error instanceof AppError && error.cause instanceof GrammyError ? error.cause : undefined;
 }
 
+/** The topic a message was for is closed or deleted; its chat is still there. */
+export function isThreadGone(error: unknown): boolean {
+  return threadGone.test(refusalOf(error)?.description ?? '');
+}
+
+/** The message that was to be answered is deleted, and the platform refuses rather than leave it out. */
+export function isParentGone(error: unknown): boolean {
+  return parentGone.test(refusalOf(error)?.description ?? '');
+}
+
+/**
+ * The server refuses what a call asks for, as one that is older than the feature does: the method is not there (404) or
+ * its arguments make no sense to it (400). Everything that has a meaning of its own is not such a refusal.
+ */
+export function isNotOffered(error: unknown): boolean {
+  const refusal = refusalOf(error);
+  if (refusal === undefined) return false;
+  if (refusal.error_code === 404) return true;
+  return refusal.error_code === 400 && classifyTelegramError(error).kind === 'bad_format' && !isParentGone(error);
+}
+
 function classifyRefusal(refusal: GrammyError): SendFailure {
   const { error_code: code, description, parameters, method } = refusal;
   const reason = `${method} was refused: ${description} (${code})`;
@@ -89,5 +117,5 @@ function classifyOwn(error: AppError): SendFailure {
 
 /** A second `send…` is a second message; every other method may be repeated. */
 function isPosting(method: string): boolean {
-  return /^send(?!ChatAction|MessageDraft)/.test(method);
+  return /^send(?!ChatAction)(?!\w*Draft$)/.test(method);
 }

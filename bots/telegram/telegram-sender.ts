@@ -1,49 +1,42 @@
-import { type Api, InputFile } from 'grammy';
+import type { Api } from 'grammy';
 import type { Clock } from '#core/kit/clock.ts';
 import type { Log } from '#core/kit/log.ts';
-import type { ChannelCapabilities, MessageRef } from '#core/outbox/channel-sender.ts';
+import type { ChannelCapabilities, MessageRef, ReactionSign, SendProgress } from '#core/outbox/channel-sender.ts';
 import type { OutboundBody } from '#core/outbox/outbound.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
-import {
-  buttonTokenBytesMax,
-  type FileUnit,
-  partsMax,
-  renderBody,
-  renderPreview,
-  type TextUnit,
-  textMax,
-  uploadBytesMax,
-} from './render-body.ts';
-import { classifyTelegramError, refusalOf, toChannelError } from './telegram-errors.ts';
+import { downloadBytesMax } from './download-file.ts';
+import { groupFiles, uploadBytesMax } from './plan-files.ts';
+import { parseId } from './platform-id.ts';
+import { Previews } from './previews.ts';
+import { buttonTokenBytesMax, partsMax, type RenderedBody, renderBody, textMax, withCaption } from './render-body.ts';
+import { Signs } from './signs.ts';
+import { classifyTelegramError, isThreadGone, refusalOf, toChannelError } from './telegram-errors.ts';
+import { NotEphemeral, NotRich, type Place, TelegramPoster } from './telegram-poster.ts';
+import type { Topics } from './topics.ts';
 
-/** Ids of file messages are marked, because only the channel knows that they are edited in another way. */
-const filePrefix = 'file:';
-/** Half-sent messages remembered for their retry. */
-const unfinishedMax = 1_000;
+/** Rich messages in a row that are refused before none is tried any more in this process. */
+const richRefusalsMax = 3;
 
 /** The sending half of the Telegram channel. */
 export class TelegramSender {
-  readonly #api: Api;
   readonly #log: Log;
-  readonly #clock: Clock;
-  /**
-   * Platform messages already made for an outbox entry whose later parts failed. The retry goes on from there: Telegram
-   * would show a second copy of everything that is sent again.
-   */
-  readonly #unfinished = new Map<string, string[]>();
-  /** Rooms in which previews are throttled, and until when (ms since the epoch). */
-  readonly #draftsPausedUntil = new Map<string, number>();
-  #hasDrafts = true;
+  readonly #poster: TelegramPoster;
+  readonly #previews: Previews;
+  readonly #signs: Signs;
+  #hasEphemeral = true;
+  #hasRich = true;
+  #richRefusals = 0;
 
-  constructor(deps: { readonly api: Api; readonly log: Log; readonly clock: Clock }) {
-    this.#api = deps.api;
+  constructor(deps: { readonly api: Api; readonly log: Log; readonly clock: Clock; readonly topics: Topics }) {
     this.#log = deps.log;
-    this.#clock = deps.clock;
+    this.#poster = new TelegramPoster(deps);
+    this.#previews = new Previews(deps);
+    this.#signs = new Signs(deps);
   }
 
   capabilities(conversation: Conversation): ChannelCapabilities {
     const isPrivate = conversation.kind === 'dm';
-    const hasDrafts = isPrivate && this.#hasDrafts;
+    const hasDrafts = isPrivate && this.#previews.hasDrafts;
     return {
       textMax,
       partsMax,
@@ -57,209 +50,195 @@ export class TelegramSender {
       buttonTokenBytesMax,
       threads: 'topic',
       modal: false,
-      ephemeral: 'none',
-      reactions: false,
+      ephemeral: 'native',
+      reactions: true,
       // The sign lasts five seconds.
       typingIntervalMs: 4_000,
       uploadBytesMax,
-      downloadBytesMax: 0,
+      downloadBytesMax,
       buttonsPerRowMax: 8,
       commands: 'everywhere',
-      tables: 'code',
+      tables: this.#hasRich ? 'native' : 'code',
       progress: 'edited-message',
       idempotentSend: 'none',
+      pacedPer: 'room',
     };
   }
 
-  /** @throws AppError `channel.*`, to be read with `classifyTelegramError`. */
-  async send(conversation: Conversation, body: OutboundBody, outboxId: string): Promise<MessageRef> {
-    return this.#reconcile(conversation, [], body, outboxId);
+  /**
+   * Posts a message; what `progress` says was posted by an earlier try is made equal to its part instead.
+   * @throws AppError `channel.*`, to be read with `classifyTelegramError`.
+   */
+  async send(conversation: Conversation, body: OutboundBody, progress?: SendProgress): Promise<MessageRef> {
+    const known = progress?.posted ?? [];
+    const receiver = body.ephemeralTo;
+    if (receiver === undefined || conversation.kind === 'dm' || !/^\d{1,15}$/.test(receiver) || known.length > 0) {
+      return await this.#show(placeOf(conversation, known), known, body, progress);
+    }
+    return await this.#sendPrivately(conversation, Number(receiver), body, progress);
   }
 
   /**
    * Texts are edited in place, files replaced in place, missing messages are added and surplus ones deleted.
    * @throws AppError `channel.*`; kind `gone` when the first message no longer exists: then nothing of it is left.
    */
-  async edit(conversation: Conversation, ref: MessageRef, body: OutboundBody, outboxId: string): Promise<MessageRef> {
-    return this.#reconcile(conversation, ref.ids, body, outboxId);
+  async edit(
+    conversation: Conversation,
+    ref: MessageRef,
+    body: OutboundBody,
+    progress?: SendProgress,
+  ): Promise<MessageRef> {
+    return await this.#show(placeOf(conversation, ref.ids), ref.ids, body, progress);
   }
 
   async delete(conversation: Conversation, ref: MessageRef): Promise<void> {
     for (const id of ref.ids) {
-      await this.#attempt('gone', async () =>
-        this.#api.raw.deleteMessage({ chat_id: chatId(conversation), message_id: messageId(id) }),
-      );
+      try {
+        await this.#poster.delete(conversation, id);
+      } catch (err) {
+        if (classifyTelegramError(err).kind !== 'gone') throw toChannelError(err);
+      }
     }
   }
 
-  /** Best effort: a preview that cannot be shown is only logged. */
   async draft(conversation: Conversation, draftId: number, markdown: string): Promise<void> {
-    if (conversation.kind !== 'dm' || !this.#hasDrafts) return;
-    const now = this.#clock.now().getTime();
-    if ((this.#draftsPausedUntil.get(conversation.room) ?? 0) > now) return;
-    const { text, entities } = renderPreview(markdown);
-    try {
-      await this.#api.raw.sendMessageDraft({
-        chat_id: chatId(conversation),
-        draft_id: draftId,
-        text,
-        entities: [...entities],
-        can_stop: true,
-        keep_on_stop: true,
-        ...threadOf(conversation),
-      });
-    } catch (err) {
-      const failure = classifyTelegramError(err);
-      // Servers before Bot API 9.3 do not know the method; answers then stream by edits.
-      if (refusalOf(err)?.error_code === 404) this.#hasDrafts = false;
-      if (failure.kind === 'throttled') {
-        this.#draftsPausedUntil.set(conversation.room, now + (failure.afterMs ?? 0));
-        for (const [room, until] of this.#draftsPausedUntil) if (until <= now) this.#draftsPausedUntil.delete(room);
-      }
-      this.#log.debug({ reason: failure.reason }, 'preview was not shown');
-    }
+    await this.#previews.draft(conversation, draftId, markdown);
   }
 
   async typing(conversation: Conversation): Promise<void> {
-    try {
-      await this.#api.raw.sendChatAction({
-        chat_id: chatId(conversation),
-        action: 'typing',
-        ...threadOf(conversation),
-      });
-    } catch (err) {
-      this.#log.debug({ reason: classifyTelegramError(err).reason }, 'typing was not shown');
-    }
+    await this.#previews.typing(conversation);
   }
 
-  async #reconcile(
+  async react(conversation: Conversation, messageId: string, sign: ReactionSign | undefined): Promise<void> {
+    await this.#signs.show(conversation, messageId, sign);
+  }
+
+  /** For one person's eyes: in the group where the server can, else in private, else for all to see. */
+  async #sendPrivately(
     conversation: Conversation,
+    receiver: number,
+    body: OutboundBody,
+    progress: SendProgress | undefined,
+  ): Promise<MessageRef> {
+    const hasFiles = body.parts.some((part) => part.type === 'file');
+    const { interactionToken, ...afterwards } = body;
+    const inGroup = { conversation, ephemeralTo: receiver };
+    const ways: { readonly place: Place; readonly body: OutboundBody }[] = [
+      ...(this.#hasEphemeral && !hasFiles && interactionToken !== undefined ? [{ place: inGroup, body }] : []),
+      // The press it answers may be too old by now.
+      ...(this.#hasEphemeral && !hasFiles ? [{ place: inGroup, body: afterwards }] : []),
+      { place: { conversation, dmTo: receiver }, body: afterwards },
+    ];
+    for (const way of ways) {
+      if (way.place.ephemeralTo !== undefined && !this.#hasEphemeral) continue;
+      try {
+        return await this.#show(way.place, [], way.body, progress);
+      } catch (err) {
+        if (err instanceof NotEphemeral) this.#hasEphemeral = false;
+        else if (!isRefused(err)) throw err;
+        this.#log.debug({ reason: classifyTelegramError(err).reason }, 'message could not be shown to one person');
+      }
+    }
+    return await this.#show({ conversation }, [], afterwards, progress);
+  }
+
+  /** Makes the platform messages equal to the body; a rich message that is refused goes in plain words. */
+  async #show(
+    place: Place,
     known: readonly string[],
     body: OutboundBody,
-    outboxId: string,
+    progress: SendProgress | undefined,
   ): Promise<MessageRef> {
-    const { texts, files } = renderBody(body, { shieldMentions: conversation.kind !== 'dm' });
-    const before = this.#unfinished.get(outboxId) ?? known;
-    const oldTexts = before.filter((id) => !id.startsWith(filePrefix));
-    const oldFiles = before.filter((id) => id.startsWith(filePrefix));
-    const newTexts: string[] = [];
-    const newFiles: string[] = [];
+    const { kind, thread } = place.conversation;
+    const options = { shieldMentions: kind !== 'dm', thread };
+    const rendered = renderBody(body, { ...options, mayBeRich: this.#hasRich });
     try {
-      for (const [index, unit] of texts.entries()) {
-        const old = oldTexts[index];
-        const isEdited = old !== undefined && (await this.#editText(conversation, old, unit, index === 0));
-        newTexts.push(isEdited ? old : await this.#postText(conversation, unit, body, index === 0));
-      }
-      for (const [index, unit] of files.entries()) {
-        const old = oldFiles[index];
-        const isEdited = old !== undefined && (await this.#editFile(conversation, old, unit));
-        newFiles.push(
-          isEdited ? old : await this.#postFile(conversation, unit, body, texts.length === 0 && index === 0),
-        );
-      }
+      const ref = await this.#reconcile(place, known, { body, rendered, progress });
+      if (rendered.texts.some(({ rich }) => rich !== undefined)) this.#richRefusals = 0;
+      return ref;
     } catch (err) {
-      await this.#afterFailure(conversation, err, outboxId, [
-        ...newTexts,
-        ...oldTexts.slice(newTexts.length),
-        ...newFiles,
-        ...oldFiles.slice(newFiles.length),
-      ]);
+      if (!(err instanceof NotRich)) throw err;
+      this.#noteRichRefusal(err.cause);
+      return await this.#reconcile(place, known, { body, rendered: renderBody(body, options), progress });
+    }
+  }
+
+  async #reconcile(place: Place, known: readonly string[], message: Message): Promise<MessageRef> {
+    const { conversation } = place;
+    const oldTexts = known.filter((id) => parseId(id).kind !== 'file');
+    const oldFiles = known.filter((id) => parseId(id).kind === 'file');
+    // A message that was shown as text stays one: taking it away for a caption would look like a new message.
+    const rendered = oldTexts.length === 0 ? withCaption(message.rendered) : message.rendered;
+    const shown: Shown = { texts: [], files: [] };
+    try {
+      await this.#showTexts(place, oldTexts, { ...message, rendered }, shown);
+      await this.#showFiles(place, oldFiles, { ...message, rendered }, shown);
+    } catch (err) {
+      if (err instanceof NotRich || err instanceof NotEphemeral) throw err;
+      if (classifyTelegramError(err).kind === 'gone') {
+        // The caller posts the message anew; what is left of the old one would stand there twice.
+        await this.#discard(conversation, [
+          ...shown.texts,
+          ...oldTexts.slice(shown.texts.length),
+          ...shown.files,
+          ...oldFiles.slice(shown.files.length),
+        ]);
+      }
       throw toChannelError(err);
     }
-    const surplus = [...oldTexts.slice(texts.length), ...oldFiles.slice(files.length)];
-    await this.#discard(conversation, surplus);
-    this.#unfinished.delete(outboxId);
-    return { ids: [...newTexts, ...newFiles] };
+    await this.#discard(conversation, [
+      ...oldTexts.slice(rendered.texts.length),
+      ...oldFiles.slice(rendered.files.length),
+    ]);
+    return { ids: [...shown.texts, ...shown.files] };
   }
 
-  async #afterFailure(
-    conversation: Conversation,
-    err: unknown,
-    outboxId: string,
-    ids: readonly string[],
-  ): Promise<void> {
-    if (classifyTelegramError(err).kind === 'gone') {
-      // The caller posts the message anew; what is left of the old one would stand there twice.
-      this.#unfinished.delete(outboxId);
-      await this.#discard(conversation, ids);
-      return;
+  async #showTexts(place: Place, old: readonly string[], message: Message, shown: Shown): Promise<void> {
+    const { body, rendered, progress } = message;
+    for (const [index, unit] of rendered.texts.entries()) {
+      const id = old[index];
+      const isEdited =
+        id !== undefined && (await isDone(index === 0, () => this.#poster.editText(place.conversation, id, unit)));
+      if (isEdited) {
+        shown.texts.push(id);
+        continue;
+      }
+      const posted = await this.#poster.postText(place, unit, body, index === 0);
+      shown.texts.push(posted);
+      await progress?.onPosted(posted);
     }
-    if (ids.length > 0) this.#unfinished.set(outboxId, [...ids]);
-    const oldest = this.#unfinished.keys().next().value;
-    if (this.#unfinished.size > unfinishedMax && oldest !== undefined) this.#unfinished.delete(oldest);
   }
 
-  async #postText(conversation: Conversation, unit: TextUnit, body: OutboundBody, isFirst: boolean): Promise<string> {
-    const { message_id: id } = await this.#withEntities(unit, (entities) =>
-      this.#api.raw.sendMessage({
-        chat_id: chatId(conversation),
-        text: unit.text,
-        entities,
-        link_preview_options: { is_disabled: true },
-        ...markupOf(unit),
-        ...postOptions(conversation, body, isFirst),
-      }),
-    );
-    return String(id);
-  }
-
-  async #postFile(conversation: Conversation, unit: FileUnit, body: OutboundBody, isFirst: boolean): Promise<string> {
-    const { message_id: id } = await this.#api.raw.sendDocument({
-      chat_id: chatId(conversation),
-      document: new InputFile(unit.bytes, unit.name),
-      disable_content_type_detection: true,
-      ...postOptions(conversation, body, isFirst),
-    });
-    return `${filePrefix}${id}`;
-  }
-
-  /** False when the message is not there to be edited and may be posted again in its place. */
-  async #editText(conversation: Conversation, id: string, unit: TextUnit, isFirst: boolean): Promise<boolean> {
-    return this.#isEdited(isFirst, () =>
-      this.#withEntities(unit, (entities) =>
-        this.#api.raw.editMessageText({
-          chat_id: chatId(conversation),
-          message_id: messageId(id),
-          text: unit.text,
-          entities,
-          link_preview_options: { is_disabled: true },
-          ...markupOf(unit),
-        }),
-      ),
-    );
-  }
-
-  async #editFile(conversation: Conversation, id: string, unit: FileUnit): Promise<boolean> {
-    return this.#isEdited(false, () =>
-      this.#api.raw.editMessageMedia({
-        chat_id: chatId(conversation),
-        message_id: messageId(id),
-        media: { type: 'document', media: new InputFile(unit.bytes, unit.name), disable_content_type_detection: true },
-      }),
-    );
-  }
-
-  async #isEdited(mustExist: boolean, edit: () => Promise<unknown>): Promise<boolean> {
-    try {
-      await edit();
-    } catch (err) {
-      const { kind } = classifyTelegramError(err);
-      if (kind === 'gone' && !mustExist) return false;
-      if (kind !== 'no_op') throw err;
+  async #showFiles(place: Place, old: readonly string[], message: Message, shown: Shown): Promise<void> {
+    const { body, rendered, progress } = message;
+    for (const group of groupFiles(rendered.files)) {
+      const from = shown.files.length;
+      const isFirst = rendered.texts.length === 0 && from === 0;
+      const album =
+        group.length > 1 && old.length <= from ? await this.#poster.postAlbum(place, group, body, isFirst) : undefined;
+      if (album !== undefined) {
+        shown.files.push(...album);
+        for (const id of album) await progress?.onPosted(id);
+        continue;
+      }
+      for (const [index, unit] of group.entries()) {
+        const id = old[from + index];
+        if (id !== undefined && (await isDone(false, () => this.#poster.editFile(place.conversation, id, unit)))) {
+          shown.files.push(id);
+          continue;
+        }
+        const posted = await this.#poster.postFile(place, unit, body, isFirst && index === 0);
+        shown.files.push(posted);
+        await progress?.onPosted(posted);
+      }
     }
-    return true;
   }
 
-  /** Entities cannot fail to parse, but a newer server may refuse one we make; the words must arrive all the same. */
-  async #withEntities<T>(unit: TextUnit, call: (entities: TextUnit['entities'][number][]) => Promise<T>): Promise<T> {
-    try {
-      return await call([...unit.entities]);
-    } catch (err) {
-      const description = refusalOf(err)?.description ?? '';
-      if (unit.entities.length === 0 || !/can't parse entities|ENTIT(?:Y|IES)_/i.test(description)) throw err;
-      this.#log.warn({ description }, 'telegram refused the styles of a message');
-      return call([]);
-    }
+  #noteRichRefusal(cause: unknown): void {
+    const refusal = refusalOf(cause);
+    this.#richRefusals += 1;
+    if (refusal?.error_code === 404 || this.#richRefusals >= richRefusalsMax) this.#hasRich = false;
+    this.#log.info({ description: refusal?.description, hasRich: this.#hasRich }, 'telegram refused a rich message');
   }
 
   async #discard(conversation: Conversation, ids: readonly string[]): Promise<void> {
@@ -269,39 +248,44 @@ export class TelegramSender {
       this.#log.debug({ reason: classifyTelegramError(err).reason }, 'surplus messages were not deleted');
     }
   }
+}
 
-  async #attempt(harmless: 'gone', call: () => Promise<unknown>): Promise<void> {
-    try {
-      await call();
-    } catch (err) {
-      if (classifyTelegramError(err).kind !== harmless) throw toChannelError(err);
-    }
+interface Message {
+  readonly body: OutboundBody;
+  readonly rendered: RenderedBody;
+  readonly progress: SendProgress | undefined;
+}
+
+/** Platform ids so far, in the order of their units. */
+interface Shown {
+  readonly texts: string[];
+  readonly files: string[];
+}
+
+/** Where a message that was shown before is: what is added to one person's message is for that person too. */
+function placeOf(conversation: Conversation, known: readonly string[]): Place {
+  const first = known[0] === undefined ? undefined : parseId(known[0]);
+  if (first?.kind === 'ephemeral') return { conversation, ephemeralTo: first.receiver ?? 0 };
+  return first?.chatId === undefined ? { conversation } : { conversation, dmTo: first.chatId };
+}
+
+/** False when the message is not there to be edited and may be posted again in its place. */
+async function isDone(mustExist: boolean, edit: () => Promise<void>): Promise<boolean> {
+  try {
+    await edit();
+  } catch (err) {
+    if (err instanceof NotRich) throw err;
+    // It stands in a topic where nothing can be changed any more; what it says now goes to the main stream.
+    if (isThreadGone(err)) return false;
+    const { kind } = classifyTelegramError(err);
+    if (kind === 'gone' && !mustExist) return false;
+    if (kind !== 'no_op') throw err;
   }
+  return true;
 }
 
-function chatId(conversation: Conversation): number {
-  return Number(conversation.room);
-}
-
-function messageId(id: string): number {
-  return Number(id.startsWith(filePrefix) ? id.slice(filePrefix.length) : id);
-}
-
-function threadOf(conversation: Conversation): { message_thread_id?: number } {
-  return conversation.thread === undefined ? {} : { message_thread_id: Number(conversation.thread) };
-}
-
-function postOptions(conversation: Conversation, body: OutboundBody, isFirst: boolean) {
-  const reply = isFirst && body.replyTo !== undefined ? messageId(body.replyTo) : Number.NaN;
-  return {
-    ...threadOf(conversation),
-    ...(body.isSilent === true ? { disable_notification: true } : {}),
-    ...(Number.isSafeInteger(reply)
-      ? { reply_parameters: { message_id: reply, allow_sending_without_reply: true } }
-      : {}),
-  };
-}
-
-function markupOf(unit: TextUnit) {
-  return unit.keyboard === undefined ? {} : { reply_markup: { inline_keyboard: unit.keyboard.map((row) => [...row]) } };
+/** The platform will not have it this way; what is not known to have failed must not be shown a second time. */
+function isRefused(err: unknown): boolean {
+  const { kind } = classifyTelegramError(err);
+  return kind === 'unreachable' || kind === 'bad_format' || kind === 'expired';
 }

@@ -35,9 +35,11 @@ export function toCard(message: ChatMessage): Card | undefined {
   return { messageId: message.messageId, keys, labels };
 }
 
-/** The button that says yes or no once; undefined when the card has none. */
+/** The button that says yes or no once; undefined when the card has none, as one with the choices of a question. */
 export function findAnswer(card: Card, answer: 'approve' | 'deny'): string | undefined {
-  return card.keys.get(answer === 'approve' ? 'a' : 'd');
+  const key = answer === 'approve' ? 'a' : 'd';
+  const pattern = wellKnown.find(([one]) => one === key)?.[1];
+  return pattern?.test(card.labels.get(key) ?? '') === true ? card.keys.get(key) : undefined;
 }
 
 function pressable(message: ChatMessage): (Button & { token: string })[] {

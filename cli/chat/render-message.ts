@@ -84,7 +84,7 @@ function renderPart(part: ChatPart, options: RenderOptions): string {
         )
         .join('\n');
     case 'file': {
-      const bytes = 'bytes' in part ? part.bytes : Buffer.byteLength(part.dataBase64, 'base64');
+      const bytes = 'index' in part ? part.bytes : (part.bytes ?? Buffer.byteLength(part.dataBase64, 'base64'));
       const hint = 'index' in part ? (options.fileHint?.(part.index) ?? '') : '';
       return `${paint('dim', 'file')} ${cleanLine(part.name)} ${paint('dim', `(${size(bytes)})${hint}`)}`;
     }

@@ -1,12 +1,11 @@
 import type { Tx } from '../kit/database.ts';
 import type { LaneWake } from '../lanes/lane.ts';
 import { resumeTurns } from '../lanes/resume-turns.ts';
-import { putMessages } from '../outbox/put-messages.ts';
-import { settledCard } from './approval-card.ts';
 import { type ApprovalAnswer, type SettleOutcome, settleApproval } from './settle-approval.ts';
+import { refreshCards } from './show-approval.ts';
 
 /**
- * Decides an approval and lets its turn go on, in one transaction: the card is rewritten, the lane resumed.
+ * Decides an approval and lets its turn go on, in one transaction: every card is rewritten, the lane resumed.
  * @returns the outcome and the wakes to ring after the commit.
  */
 export async function answerApproval(
@@ -16,7 +15,11 @@ export async function answerApproval(
   const wakes: LaneWake[] = [];
   const outcome = await settleApproval(tx, answer, async ({ approval }) => {
     wakes.push(...(await resumeTurns(tx, [approval.turnId])));
-    await putMessages(tx, [settledCard(approval)]);
+    await refreshCards(tx, [approval]);
   });
+  // A button that can still be pressed although it is decided stands on a card that was not brought up to date.
+  if (outcome.kind === 'already' || (outcome.kind === 'expired' && outcome.approval.state === 'expired')) {
+    await refreshCards(tx, [outcome.approval]);
+  }
   return { outcome, wakes };
 }

@@ -1,60 +1,75 @@
 import type { Button, OutboundPart } from '../outbox/outbound.ts';
 import type { NewMessage } from '../outbox/put-messages.ts';
-import { type Approval, type ApprovalDecision, approvalCardKey, describeApprovers } from './approval.ts';
+import { type Approval, type ApprovalPress, describeApprovers } from './approval.ts';
+import type { PressTokens } from './approval-token.ts';
+import type { ApprovalCard } from './card-store.ts';
 
 const detailCharsMax = 1500;
 
-const buttonOf: Readonly<Record<ApprovalDecision, Pick<Button, 'label' | 'style'>>> = {
+const buttonOf: Readonly<Record<ApprovalPress, Pick<Button, 'label' | 'style'>>> = {
   approve: { label: 'Approve', style: 'success' },
   deny: { label: 'Deny', style: 'danger' },
+  deny_reason: { label: 'Deny with reason' },
   always_session: { label: 'Always in this session' },
   always_agent: { label: 'Always for this agent' },
 };
 
 /** The question as people see it: what exactly would be done, what it risks, who may answer and until when. */
-export function approvalCard(
-  approval: Approval,
-  tokens: Readonly<Partial<Record<ApprovalDecision, string>>>,
-): NewMessage {
+export function approvalCard(approval: Approval, card: ApprovalCard, tokens: PressTokens): NewMessage {
   const rows: Button[][] = [];
-  const add = (...decisions: readonly ApprovalDecision[]): void => {
-    const row = decisions.flatMap((decision): Button[] => {
-      const token = tokens[decision];
-      return token === undefined ? [] : [{ ...buttonOf[decision], token }];
+  const add = (...presses: readonly ApprovalPress[]): void => {
+    const row = presses.flatMap((press): Button[] => {
+      const token = tokens[press];
+      return token === undefined ? [] : [{ ...buttonOf[press], token }];
     });
     if (row.length > 0) rows.push(row);
   };
-  add('approve', 'deny');
+  add('approve', 'deny', 'deny_reason');
   add('always_session', 'always_agent');
-  return card(approval, [
-    { type: 'markdown', markdown: `**${approval.agentName}** asks: may I do this?` },
+  const fields: [string, string][] = [
+    ['Risk', approval.risk],
+    ['Decides', describeApprovers(approval.approvers)],
+    ['Expires', utcTime(approval.expiresAt)],
+  ];
+  if (approval.remindedAt !== undefined) fields.push(['Reminded', utcTime(approval.remindedAt)]);
+  if (approval.escalatedAt !== undefined) fields.push(['Escalated', utcTime(approval.escalatedAt)]);
+  fields.push(['Id', approval.id]);
+  const shown = message(approval, card, [
+    headOf(approval, card),
     ...describe(approval),
-    {
-      type: 'fields',
-      fields: [
-        ['Risk', approval.risk],
-        ['Decides', describeApprovers(approval.approvers)],
-        ['Expires', `${approval.expiresAt.toISOString().slice(11, 16)} UTC`],
-        ['Id', approval.id],
-      ],
-    },
+    { type: 'fields', fields },
     { type: 'buttons', rows },
   ]);
+  if (card.kind !== 'reminder' && card.kind !== 'escalation') return shown;
+  return { ...shown, body: { ...shown.body, priority: 'high' } };
 }
 
 /** The same card once it is decided: who, when and why, and nothing left to press. */
-export function settledCard(approval: Approval): NewMessage {
-  const when = (approval.decidedAt ?? approval.expiresAt).toISOString().slice(11, 16);
+export function settledCard(approval: Approval, card: ApprovalCard): NewMessage {
   const who = approval.decidedByName === undefined ? '' : ` by ${approval.decidedByName}`;
   const why = approval.reason === undefined || approval.reason === '' ? '' : `: ${approval.reason}`;
   const level = approval.state === 'approved' ? 'success' : approval.state === 'denied' ? 'error' : 'warn';
   const word = approval.state.charAt(0).toUpperCase() + approval.state.slice(1);
-  return card(approval, [
+  const where: OutboundPart[] =
+    card.kind === 'origin' ? [] : [{ type: 'markdown', markdown: `${approval.agentName}, in ${placeOf(approval)}` }];
+  return message(approval, card, [
+    ...where,
     ...describe(approval),
-    { type: 'notice', level, markdown: `**${word}**${who} at ${when} UTC${why}` },
+    {
+      type: 'notice',
+      level,
+      markdown: `**${word}**${who} at ${utcTime(approval.decidedAt ?? approval.expiresAt)}${why}`,
+    },
   ]);
 }
 
+/** Where the work goes on, for somebody who reads of it elsewhere. */
+export function placeOf(approval: Pick<Approval, 'conversation'>): string {
+  const { channel, kind } = approval.conversation;
+  return `a ${channel} ${kind === 'dm' ? 'private chat' : kind}`;
+}
+
+/** The exact action as one part. */
 function describe(approval: Approval): OutboundPart[] {
   const { action } = approval;
   if (action.permission === 'tool.exec') {
@@ -62,6 +77,33 @@ function describe(approval: Approval): OutboundPart[] {
     return [{ type: 'code', language: 'sh', text: `${place}${shorten(action.resource)}` }];
   }
   return [{ type: 'code', text: shorten(`${action.tool}: ${approval.summary}`) }];
+}
+
+/** A time of day as cards show it. */
+export function utcTime(at: Date): string {
+  return `${at.toISOString().slice(11, 16)} UTC`;
+}
+
+function headOf(approval: Approval, card: ApprovalCard): OutboundPart {
+  const name = approval.agentName;
+  switch (card.kind) {
+    case 'origin':
+      return { type: 'markdown', markdown: `**${name}** asks: may I do this?` };
+    case 'copy':
+      return { type: 'markdown', markdown: `**${name}** asks from ${placeOf(approval)}: may I do this?` };
+    case 'reminder':
+      return {
+        type: 'notice',
+        level: 'question',
+        markdown: `Still waiting since ${utcTime(approval.createdAt)}: **${name}** asks from ${placeOf(approval)}: may I do this?`,
+      };
+    case 'escalation':
+      return {
+        type: 'notice',
+        level: 'warn',
+        markdown: `Nobody has decided since ${utcTime(approval.createdAt)}: **${name}** asks from ${placeOf(approval)}: may I do this?`,
+      };
+  }
 }
 
 /**
@@ -74,10 +116,10 @@ function shorten(text: string): string {
   return `${text.slice(0, half)}\n… ${text.length - detailCharsMax} characters not shown here …\n${text.slice(-half)}`;
 }
 
-function card(approval: Approval, parts: readonly OutboundPart[]): NewMessage {
+function message(approval: Approval, card: ApprovalCard, parts: readonly OutboundPart[]): NewMessage {
   return {
-    key: approvalCardKey(approval.id),
-    conversation: approval.conversation,
+    key: card.messageKey,
+    conversation: card.conversation,
     importance: 'approval',
     sessionId: approval.sessionId,
     turnId: approval.turnId,

@@ -3,23 +3,8 @@ import { z } from 'zod';
 import type { Db, Tx } from '../kit/database.ts';
 import { toWellFormed } from '../kit/json.ts';
 import { storableJson } from '../kit/storable-json.ts';
-import { originSchema } from '../sessions/origin.ts';
-import {
-  type Approval,
-  type ApprovalDecision,
-  type ApprovalState,
-  approvalActionSchema,
-  type Decider,
-} from './approval.ts';
-
-const conversationSchema = originSchema.pick({
-  channel: true,
-  account: true,
-  space: true,
-  room: true,
-  thread: true,
-  kind: true,
-});
+import { conversationSchema } from '../sessions/origin.ts';
+import { type Approval, type ApprovalState, approvalActionSchema, type Decider } from './approval.ts';
 
 const reasonMax = 1000;
 
@@ -46,17 +31,27 @@ const rowSchema = z.object({
   decided_by: z.string().nullable(),
   decided_by_name: z.string().nullable(),
   reason: z.string().nullable(),
+  reminded_at: z.date().nullable(),
+  escalated_at: z.date().nullable(),
 });
 
 const columns = sql`
   a.id, a.session_id, a.turn_id, a.call_id, a.agent_name, a.kind, a.action, a.action_digest, a.summary, a.risk,
   a.cost_micros, a.requester_id, a.approvers, a.requester_may_approve, a.conversation, a.state, a.created_at,
-  a.expires_at, a.decided_at, a.decided_by, a.reason,
+  a.expires_at, a.decided_at, a.decided_by, a.reason, a.reminded_at, a.escalated_at,
   (select p.display_name from person p where p.id = a.decided_by) as decided_by_name`;
 
 export type NewApproval = Omit<
   Approval,
-  'state' | 'createdAt' | 'expiresAt' | 'decidedAt' | 'decidedBy' | 'decidedByName' | 'reason'
+  | 'state'
+  | 'createdAt'
+  | 'expiresAt'
+  | 'decidedAt'
+  | 'decidedBy'
+  | 'decidedByName'
+  | 'reason'
+  | 'remindedAt'
+  | 'escalatedAt'
 > & { readonly validMs: number };
 
 export async function insertApproval(tx: Tx, approval: NewApproval): Promise<Approval> {
@@ -80,35 +75,6 @@ export async function lockPendingOfCall(tx: Tx, turnId: string, callId: string):
     where a.turn_id = ${turnId} and a.call_id = ${callId} and a.state = 'pending' for update of a
   `.execute(tx);
   return rows[0] === undefined ? undefined : toApproval(rows[0]);
-}
-
-export async function replaceTokens(
-  tx: Tx,
-  approvalId: string,
-  threadKey: string,
-  tokens: readonly { readonly hash: string; readonly decision: ApprovalDecision }[],
-): Promise<void> {
-  await sql`delete from action_token where approval_id = ${approvalId}`.execute(tx);
-  await sql`
-    insert into action_token (token_hash, approval_id, decision, thread_key)
-    select item ->> 'hash', ${approvalId}::uuid, item ->> 'decision', ${threadKey}
-    from jsonb_array_elements(${JSON.stringify(tokens)}::jsonb) item
-  `.execute(tx);
-}
-
-export async function findToken(
-  tx: Tx,
-  tokenHash: string,
-): Promise<
-  { readonly approvalId: string; readonly decision: ApprovalDecision; readonly threadKey: string } | undefined
-> {
-  const { rows } = await sql<{ approval_id: string; decision: ApprovalDecision; thread_key: string }>`
-    select approval_id, decision, thread_key from action_token where token_hash = ${tokenHash}
-  `.execute(tx);
-  const row = rows[0];
-  return row === undefined
-    ? undefined
-    : { approvalId: row.approval_id, decision: row.decision, threadKey: row.thread_key };
 }
 
 /** The row lock makes two answers to one question take turns; the second sees what the first decided. */
@@ -177,6 +143,14 @@ export async function expireOne(tx: Tx): Promise<Approval | undefined> {
   return rows[0] === undefined ? undefined : toApproval(rows[0]);
 }
 
+/** Approvals by their ids, in no order. */
+export async function selectApprovalsByIds(db: Db | Tx, ids: readonly string[]): Promise<Approval[]> {
+  const { rows } = await sql`
+    select ${columns} from approval a where a.id = any (${[...ids]}::uuid[])
+  `.execute(db);
+  return rows.map(toApproval);
+}
+
 export async function cancelPending(
   tx: Tx,
   filter: { readonly id?: string; readonly turnId?: string; readonly sessionId?: string },
@@ -191,6 +165,40 @@ export async function cancelPending(
     returning ${columns}
   `.execute(tx);
   return rows.map(toApproval);
+}
+
+/** When an approval is called stuck, in milliseconds since it was asked for. */
+export interface StuckStep {
+  readonly step: 'reminded' | 'escalated';
+  readonly afterMs: number;
+}
+
+/**
+ * Takes one approval that has waited long enough for its next step, once: of several processes one gets it, and those
+ * that somebody is answering right now are passed by.
+ */
+export async function takeStuck(tx: Tx, { step, afterMs }: StuckStep): Promise<Approval | undefined> {
+  const column = step === 'reminded' ? sql`reminded_at` : sql`escalated_at`;
+  const { rows } = await sql`
+    update approval a set ${column} = clock_timestamp()
+    where a.id = (
+      select id from approval
+      where state = 'pending' and ${column} is null and expires_at > clock_timestamp()
+        and created_at <= clock_timestamp() - make_interval(secs => ${afterMs / 1000})
+      order by created_at limit 1 for update skip locked)
+    returning ${columns}
+  `.execute(tx);
+  return rows[0] === undefined ? undefined : toApproval(rows[0]);
+}
+
+/** The people who might decide: owners, administrators, and those who are named; the longest known first. */
+export async function selectPossibleDeciders(db: Db | Tx, namedIds: readonly string[]): Promise<Decider[]> {
+  const { rows } = await sql<{ id: string; role: Decider['role'] }>`
+    select id, role from person
+    where disabled_at is null and (role in ('owner', 'admin') or id = any (${[...namedIds]}::uuid[]))
+    order by role = 'owner' desc, created_at, id
+  `.execute(db);
+  return rows.map((row) => ({ personId: row.id, role: row.role }));
 }
 
 /** @returns false when it was not approved, was used before, or is for another action. */
@@ -265,5 +273,7 @@ function toApproval(raw: unknown): Approval {
     decidedBy: row.decided_by ?? undefined,
     decidedByName: row.decided_by_name ?? undefined,
     reason: row.reason ?? undefined,
+    remindedAt: row.reminded_at ?? undefined,
+    escalatedAt: row.escalated_at ?? undefined,
   };
 }

@@ -27,6 +27,9 @@ export type ApprovalState = 'pending' | 'approved' | 'denied' | 'expired' | 'can
 /** What a button means. The two `always` answers approve and remember the exact action. */
 export type ApprovalDecision = 'approve' | 'deny' | 'always_session' | 'always_agent';
 
+/** What a button does: gives an answer, or asks for the words of one first. */
+export type ApprovalPress = ApprovalDecision | 'deny_reason';
+
 /** A question to people that holds an action. */
 export interface Approval {
   readonly id: string;
@@ -53,7 +56,13 @@ export interface Approval {
   readonly decidedBy: string | undefined;
   readonly decidedByName: string | undefined;
   readonly reason: string | undefined;
+  /** When people were reminded of it, and when others were told that it is stuck. */
+  readonly remindedAt: Date | undefined;
+  readonly escalatedAt: Date | undefined;
 }
+
+/** What decides who may answer. */
+export type ApprovalRules = Pick<Approval, 'requesterId' | 'approvers' | 'requesterMayApprove' | 'risk'>;
 
 /** Who answers, as the database knows them at that moment. */
 export interface Decider {
@@ -66,17 +75,23 @@ export function actionDigest(action: ApprovalAction): string {
   return sha256(canonicalJson(action));
 }
 
-/** The outbox key of the card, so that the same message is revised when the answer is there. */
-export function approvalCardKey(approvalId: string): string {
-  return `approval:${approvalId}`;
+/** The outbox key of a card, so that the same message is revised when the answer is there. */
+export function approvalCardKey(approvalId: string, name?: string): string {
+  return name === undefined ? `approval:${approvalId}` : `approval:${approvalId}:${name}`;
 }
 
 /**
  * The answers that are offered. What is of high risk is asked every time: nobody should be able to allow it for good by
  * one press in a chat.
  */
-export function offeredDecisions(risk: Risk): readonly ApprovalDecision[] {
+function offeredDecisions(risk: Risk): readonly ApprovalDecision[] {
   return risk === 'high' ? ['approve', 'deny'] : ['approve', 'deny', 'always_session', 'always_agent'];
+}
+
+/** The buttons of a card. */
+export function offeredPresses(risk: Risk): readonly ApprovalPress[] {
+  const [approve, deny, ...always] = offeredDecisions(risk);
+  return [approve, deny, 'deny_reason' as const, ...always].filter((press) => press !== undefined);
 }
 
 /**
@@ -84,7 +99,7 @@ export function offeredDecisions(risk: Risk): readonly ApprovalDecision[] {
  * count), `role:member` (anyone we know), `person:<id>`, `requester`. Allowing for every session of an agent takes an
  * owner or administrator, because it speaks for people who are not there. Denying one's own request is always allowed.
  */
-export function refusalOf(approval: Approval, decider: Decider, decision: ApprovalDecision): string | undefined {
+export function refusalOf(approval: ApprovalRules, decider: Decider, decision: ApprovalDecision): string | undefined {
   const isRequester = approval.requesterId === decider.personId;
   if (isRequester && decision === 'deny') return undefined;
   if (isRequester && !approval.requesterMayApprove) return 'whoever asked for it may not approve it';

@@ -1,8 +1,7 @@
 import type { Db } from '../kit/database.ts';
-import { putMessages } from '../outbox/put-messages.ts';
-import { settledCard } from './approval-card.ts';
 import { cancelApprovals } from './cancel-approvals.ts';
 import { selectTurnsWithOrphans } from './orphan-store.ts';
+import { refreshCards } from './show-approval.ts';
 
 const turnsMax = 100;
 
@@ -11,7 +10,7 @@ export async function cancelOrphans(deps: { readonly db: Db }): Promise<void> {
   for (const turnId of await selectTurnsWithOrphans(deps.db, turnsMax)) {
     await deps.db.transaction().execute(async (tx) => {
       await cancelApprovals(tx, { turnId }, 'the work was ended by something else', async (cancelled) => {
-        await putMessages(tx, cancelled.map(settledCard));
+        await refreshCards(tx, cancelled);
       });
     });
   }

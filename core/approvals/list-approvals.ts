@@ -1,6 +1,6 @@
 import type { Db, Tx } from '../kit/database.ts';
 import type { Approval, ApprovalState } from './approval.ts';
-import { selectApprovals } from './approval-store.ts';
+import { selectApprovals, selectApprovalsByIds } from './approval-store.ts';
 
 const rowsMax = 100;
 
@@ -10,6 +10,11 @@ export async function listApprovals(
   filter: { readonly state?: ApprovalState; readonly sessionId?: string; readonly turnId?: string } = {},
 ): Promise<readonly Approval[]> {
   return await selectApprovals(db, { ...filter, rowsMax });
+}
+
+/** Some approvals by their ids, in no order. */
+export async function findApprovals(db: Db | Tx, ids: readonly string[]): Promise<readonly Approval[]> {
+  return ids.length === 0 ? [] : await selectApprovalsByIds(db, ids);
 }
 
 /** One approval by its id. */

@@ -1,17 +1,14 @@
 import type { AuditRecord } from '../audit/audit.ts';
 import type { Tx } from '../kit/database.ts';
 import { invariant } from '../kit/errors.ts';
-import { newId, newToken, sha256 } from '../kit/ids.ts';
+import { newId } from '../kit/ids.ts';
 import type { Risk } from '../permissions/conditions.ts';
 import { type Conversation, threadKey } from '../sessions/origin.ts';
-import {
-  type Approval,
-  type ApprovalAction,
-  type ApprovalDecision,
-  actionDigest,
-  offeredDecisions,
-} from './approval.ts';
-import { cancelPending, insertApproval, lockPendingOfCall, replaceTokens } from './approval-store.ts';
+import { type Approval, type ApprovalAction, actionDigest, approvalCardKey } from './approval.ts';
+import { cancelPending, insertApproval, lockPendingOfCall } from './approval-store.ts';
+import type { PressTokens } from './approval-token.ts';
+import { type ApprovalCard, deleteTokens } from './card-store.ts';
+import { refreshCards, showCards } from './show-approval.ts';
 
 export interface ApprovalRequest {
   readonly sessionId: string;
@@ -29,13 +26,15 @@ export interface ApprovalRequest {
   readonly approvers: readonly (readonly string[])[];
   readonly requesterMayApprove: boolean;
   readonly conversation: Conversation;
+  /** Where else it is shown, so that those who may decide see it. */
+  readonly copies?: readonly Conversation[];
   readonly validMs: number;
 }
 
 export interface RequestedApproval {
   readonly approval: Approval;
-  /** One opaque token per offered answer, for buttons. Only hashes are kept: this is the only time they are seen. */
-  readonly tokens: Readonly<Partial<Record<ApprovalDecision, string>>>;
+  /** Those of the card where it was asked. */
+  readonly tokens: PressTokens;
   /** False when the same question was pending already, which happens when a turn is taken up again after a crash. */
   readonly isNew: boolean;
   /** To be appended at the end of the caller's transaction; undefined when it was there before. */
@@ -43,9 +42,9 @@ export interface RequestedApproval {
 }
 
 /**
- * Writes the question in the caller's transaction, which should also write its card and park the turn. Asked again for
- * the same call it returns the pending one with new tokens (the old buttons stop working); for another action under the
- * same call id it cancels the old question.
+ * Writes the question and its cards in the caller's transaction. Asked again for the same call it returns the pending
+ * one and makes its cards anew (the old buttons stop working); for another action under the same call id it cancels the
+ * old question.
  */
 export async function requestApproval(tx: Tx, request: ApprovalRequest): Promise<RequestedApproval> {
   invariant(
@@ -56,7 +55,7 @@ export async function requestApproval(tx: Tx, request: ApprovalRequest): Promise
   const found = await lockPendingOfCall(tx, request.turnId, request.callId);
   const isSame = found?.actionDigest === digest;
   if (found !== undefined && !isSame) {
-    await cancelPending(tx, { id: found.id }, 'another action was asked for in its place');
+    await refreshCards(tx, await cancelPending(tx, { id: found.id }, 'another action was asked for in its place'));
   }
   const approval =
     found !== undefined && isSame
@@ -69,24 +68,26 @@ export async function requestApproval(tx: Tx, request: ApprovalRequest): Promise
           costMicros: request.costMicros,
           requesterId: request.requesterId,
         });
-  const minted = offeredDecisions(approval.risk).map((decision) => ({ decision, token: newToken() }));
-  await replaceTokens(
-    tx,
-    approval.id,
-    threadKey(approval.conversation),
-    minted.map(({ decision, token }) => ({ decision, hash: hashToken(token) })),
-  );
-  return {
-    approval,
-    tokens: Object.fromEntries(minted.map(({ decision, token }) => [decision, token])),
-    isNew: !isSame,
-    audit: isSame ? undefined : requestedRecord(approval),
-  };
+  await deleteTokens(tx, approval.id);
+  const tokens = await showCards(tx, approval, cardsOf(approval, request.copies ?? []));
+  return { approval, tokens, isNew: !isSame, audit: isSame ? undefined : requestedRecord(approval) };
 }
 
-/** The form a button's token is kept in. */
-export function hashToken(token: string): string {
-  return sha256(`approval-token:${token}`);
+/** The card where it was asked comes last, so that its tokens are the ones returned. */
+function cardsOf(approval: Approval, copies: readonly Conversation[]): ApprovalCard[] {
+  const places = new Map(copies.map((conversation) => [threadKey(conversation), conversation]));
+  places.delete(threadKey(approval.conversation));
+  return [
+    ...[...places].map(([key, conversation]): ApprovalCard => {
+      return { messageKey: approvalCardKey(approval.id, key), approvalId: approval.id, kind: 'copy', conversation };
+    }),
+    {
+      messageKey: approvalCardKey(approval.id),
+      approvalId: approval.id,
+      kind: 'origin',
+      conversation: approval.conversation,
+    },
+  ];
 }
 
 function requestedRecord(approval: Approval): AuditRecord {

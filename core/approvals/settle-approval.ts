@@ -4,15 +4,16 @@ import { newId } from '../kit/ids.ts';
 import type { GrantRule } from '../permissions/grant-rule.ts';
 import { rememberGrant } from '../permissions/remember-grant.ts';
 import { type Approval, type ApprovalDecision, describeApprovers, refusalOf } from './approval.ts';
-import { findDecider, findToken, insertVerdict, lockApproval, markDecided } from './approval-store.ts';
-import { hashToken } from './request-approval.ts';
+import { findDecider, insertVerdict, lockApproval, markDecided } from './approval-store.ts';
+import { hashToken } from './approval-token.ts';
+import { findToken } from './card-store.ts';
 
 /** An answer: a pressed button, or a command that names the approval. */
 export type ApprovalAnswer = {
   readonly personId: string;
   /** Why; shown with the answer and given to the model. */
   readonly reason?: string | undefined;
-  /** How it came: `button`, `command`, `cli`, `api`. */
+  /** How it came: `button`, `form`, `reply`, `command`, `cli`, `api`. */
   readonly via: string;
 } & (
   | { readonly token: string /** Where the button was pressed. */; readonly threadKey: string }
@@ -49,21 +50,16 @@ export async function settleApproval(
   resume: (outcome: Extract<SettleOutcome, { kind: 'settled' }>) => Promise<void>,
 ): Promise<SettleOutcome> {
   const target = await findTarget(tx, answer);
-  if (target === undefined) return { kind: 'unknown' };
-  if (target === 'other_chat') return { kind: 'other_chat' };
+  if (target === undefined || target === 'other_chat') {
+    const kind = target === undefined ? 'unknown' : target;
+    await appendAudit(tx, [strayRecord(answer, kind)]);
+    return { kind };
+  }
   const locked = await lockApproval(tx, target.approvalId);
   if (locked === undefined) return { kind: 'unknown' };
-  const { approval, isOverdue } = locked;
-
-  // Strangers learn nothing, not even whether it was decided.
-  const decider = await findDecider(tx, answer.personId);
-  const refusal = decider === undefined ? 'we do not know you' : refusalOf(approval, decider, target.decision);
-  if (refusal !== undefined) {
-    await appendAudit(tx, [record(approval, 'approval.refused', answer, { why: refusal, decision: target.decision })]);
-    return { kind: 'not_allowed', approval, why: refusal };
-  }
-  if (approval.state === 'expired' || (approval.state === 'pending' && isOverdue)) return { kind: 'expired', approval };
-  if (approval.state !== 'pending') return { kind: 'already', approval };
+  const { approval } = locked;
+  const hindrance = await findHindrance(tx, locked, answer, target.decision);
+  if (hindrance !== undefined) return hindrance;
 
   const isApproved = target.decision !== 'deny';
   const decided = await markDecided(tx, approval.id, {
@@ -89,6 +85,37 @@ export async function settleApproval(
     record(decided, `approval.${decided.state}`, answer, { decision: target.decision, ruleId: rule?.id }),
   ]);
   return outcome;
+}
+
+/**
+ * Whether this person could give this answer now, without giving it: for asking their reason first. A refusal is on the
+ * audit like any other.
+ * @returns undefined when they could.
+ */
+export async function checkAnswer(
+  tx: Tx,
+  answer: Extract<ApprovalAnswer, { approvalId: string }>,
+): Promise<Exclude<SettleOutcome, { kind: 'settled' }> | undefined> {
+  const locked = await lockApproval(tx, answer.approvalId);
+  return locked === undefined ? { kind: 'unknown' } : await findHindrance(tx, locked, answer, answer.decision);
+}
+
+/** Why an answer would change nothing. */
+async function findHindrance(
+  tx: Tx,
+  { approval, isOverdue }: { readonly approval: Approval; readonly isOverdue: boolean },
+  answer: ApprovalAnswer,
+  decision: ApprovalDecision,
+): Promise<Exclude<SettleOutcome, { kind: 'settled' }> | undefined> {
+  // Strangers learn nothing, not even whether it was decided.
+  const decider = await findDecider(tx, answer.personId);
+  const refusal = decider === undefined ? 'we do not know you' : refusalOf(approval, decider, decision);
+  if (refusal !== undefined) {
+    await appendAudit(tx, [record(approval, 'approval.refused', answer, { why: refusal, decision })]);
+    return { kind: 'not_allowed', approval, why: refusal };
+  }
+  if (approval.state === 'expired' || (approval.state === 'pending' && isOverdue)) return { kind: 'expired', approval };
+  return approval.state === 'pending' ? undefined : { kind: 'already', approval };
 }
 
 /** One sentence for whoever answered, for every outcome. */
@@ -138,8 +165,23 @@ async function findTarget(
 ): Promise<{ readonly approvalId: string; readonly decision: ApprovalDecision } | 'other_chat' | undefined> {
   if ('approvalId' in answer) return answer;
   const token = await findToken(tx, hashToken(answer.token));
-  if (token === undefined) return undefined;
-  return token.threadKey === answer.threadKey ? token : 'other_chat';
+  // A button that asks for words first gives no answer by itself.
+  if (token === undefined || token.press === 'deny_reason') return undefined;
+  return token.threadKey === answer.threadKey ? { approvalId: token.approvalId, decision: token.press } : 'other_chat';
+}
+
+/** A press that belongs to nothing here: made up, forwarded, or of a button that was replaced. */
+function strayRecord(answer: ApprovalAnswer, why: string): Parameters<typeof appendAudit>[1][number] {
+  return {
+    kind: 'approval.stray_press',
+    chainKey: answer.personId,
+    body: {
+      personId: answer.personId,
+      via: answer.via,
+      why,
+      ...('token' in answer ? { threadKey: answer.threadKey } : { approvalId: answer.approvalId }),
+    },
+  };
 }
 
 function rememberedFor(decision: ApprovalDecision): 'once' | 'session' | 'agent' {

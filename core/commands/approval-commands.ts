@@ -1,71 +1,43 @@
 import { answerApproval } from '../approvals/answer-approval.ts';
 import type { Approval } from '../approvals/approval.ts';
+import { lineOf } from '../approvals/approval-list.ts';
+import { decideBatch } from '../approvals/decide-batch.ts';
 import { listApprovals } from '../approvals/list-approvals.ts';
-import { type ApprovalAnswer, describeOutcome, type SettleOutcome } from '../approvals/settle-approval.ts';
-import type { Tx } from '../kit/database.ts';
+import { showList } from '../approvals/list-in-chat.ts';
+import { describeOutcome, type SettleOutcome } from '../approvals/settle-approval.ts';
+import { approvableFromList, visibleApprovals } from '../approvals/visible-approvals.ts';
+import { endEvent } from '../inbox/end-event.ts';
+import type { KnownEvent } from '../inbox/known-event.ts';
+import type { Db } from '../kit/database.ts';
 import { AppError } from '../kit/errors.ts';
+import { putMessages } from '../outbox/put-messages.ts';
 import { isAdministrator } from '../people/person.ts';
 import { listGrants } from '../permissions/list-grants.ts';
 import { revokeGrant } from '../permissions/revoke-grant.ts';
 import { threadKey } from '../sessions/origin.ts';
-import type { Command, CommandReply } from './command.ts';
+import { type Command, type CommandReply, replyMessage } from './command.ts';
 import type { CommandDeps } from './command-deps.ts';
 
-/** Approvals and what was allowed for good. */
+const reasonCharsMax = 500;
+
+/** What waits for a decision, and what was allowed for good. */
 export function approvalCommands(deps: CommandDeps): Record<string, Command> {
-  const answer = async (tx: Tx, given: ApprovalAnswer, afterCommit: Parameters<Command>[3]): Promise<SettleOutcome> => {
-    const { outcome, wakes } = await answerApproval(tx, given);
-    afterCommit(async () => await deps.ring(wakes));
-    return outcome;
-  };
-
-  const byId =
-    (decision: 'approve' | 'deny'): Command =>
-    async (tx, known, args, afterCommit) => {
-      const [id = '', ...words] = args.split(/\s+/);
-      const approval = await pick(tx, id, known.thread.threadKey);
-      const reason = words.join(' ').slice(0, 500);
-      const outcome = await answer(
-        tx,
-        {
-          personId: known.person.id,
-          approvalId: approval.id,
-          decision,
-          via: 'command',
-          ...(reason === '' ? {} : { reason }),
-        },
-        afterCommit,
-      );
-      return replyOf(outcome);
-    };
-
   return {
-    // A pressed button. The platform shows the outcome at the button itself; a refusal is worth a line of its own.
-    press: async (tx, known, token, afterCommit) => {
-      const outcome = await answer(
-        tx,
-        { personId: known.person.id, token, threadKey: known.thread.threadKey, via: 'button' },
-        afterCommit,
-      );
-      const { event } = known;
-      if (event.type === 'action') {
-        afterCommit(async () => await deps.acknowledge(event, describeOutcome(outcome), outcome.kind !== 'settled'));
-      }
-      return undefined;
-    },
-    approve: byId('approve'),
-    deny: byId('deny'),
     approvals: async (tx, known) => {
-      const pending = await listApprovals(tx, { state: 'pending' });
-      const visible = isAdministrator(known.person.role)
-        ? pending
-        : pending.filter((approval) => approval.requesterId === known.person.id);
-      if (visible.length === 0) return { markdown: 'Nothing waits for a decision.', level: 'info' };
-      const lines = visible.map((approval) => {
-        const until = approval.expiresAt.toISOString().slice(11, 16);
-        return `- \`${approval.id}\` ${approval.agentName}: ${oneLine(approval.summary)} (risk ${approval.risk}, until ${until} UTC)`;
+      const { conversation, interactionToken } = known.event;
+      const { shown, hiddenCount } = await visibleApprovals(tx, known.person, conversation);
+      if (shown.length === 0) {
+        const elsewhere = hiddenCount === 0 ? '' : ` ${hiddenCount} elsewhere; ask me in private.`;
+        return { markdown: `Nothing waits for a decision here.${elsewhere}`, level: 'info' };
+      }
+      await showList(tx, {
+        messageKey: `inbox:${known.inboxId}:reply`,
+        personId: known.person.id,
+        conversation,
+        approvals: shown,
+        interactionToken,
       });
-      return { markdown: [...lines, '', 'Decide with `/approve id` or `/deny id reason`.'].join('\n') };
+      return undefined;
     },
     grants: async (_tx, known) => {
       requireAdministrator(known.person.role);
@@ -84,21 +56,101 @@ export function approvalCommands(deps: CommandDeps): Record<string, Command> {
   };
 }
 
-/** The approval a person means: its id, the beginning of it, or nothing when only one waits in this thread. */
-async function pick(tx: Tx, id: string, key: string): Promise<Approval> {
-  const pending = await listApprovals(tx, { state: 'pending' });
-  const matching =
-    id === ''
-      ? pending.filter((approval) => threadKey(approval.conversation) === key)
-      : (await listApprovals(tx)).filter((approval) => approval.id.startsWith(id.toLowerCase()));
-  const [only, ...others] = matching;
-  if (only !== undefined && others.length === 0) return only;
-  throw new AppError('approval.unknown', only === undefined ? 'There is no such request.' : 'Several requests match.', {
-    mend: 'Send /approvals to see their ids.',
-  });
+/** `/approve` and `/deny`: they bring their own transactions, one for each request. */
+export function approvalDecisions(
+  deps: CommandDeps,
+): Record<'approve' | 'deny', (known: KnownEvent, args: string) => Promise<void>> {
+  const by =
+    (decision: 'approve' | 'deny') =>
+    async (known: KnownEvent, args: string): Promise<void> => {
+      const wanted = readWanted(args);
+      const reason = wanted.reason === '' ? undefined : wanted.reason.slice(0, reasonCharsMax);
+      const chosen = await choose(deps.db, known, wanted, decision);
+      const [only, ...others] = chosen;
+      const personId = known.person.id;
+      if (only !== undefined && others.length === 0) {
+        // One transaction with the end of the event: the second routing of a command does nothing.
+        const answered = await deps.db.transaction().execute(async (tx) => {
+          if (!(await endEvent(tx, known.inboxId, 'routed'))) return undefined;
+          const result = await answerApproval(tx, { approvalId: only.id, decision, personId, reason, via: 'command' });
+          await putMessages(tx, [replyMessage(known, replyOf(result.outcome))]);
+          return result;
+        });
+        return await deps.ring(answered?.wakes ?? []);
+      }
+      const approvalIds = chosen.map(({ id }) => id);
+      const outcomes = await decideBatch(deps, { approvalIds, decision, personId, reason, via: 'command' });
+      const lines = chosen.map((approval) => {
+        const outcome = outcomes.get(approval.id);
+        return `- ${lineOf(approval)}: ${outcome === undefined ? 'not tried' : describeOutcome(outcome)}`;
+      });
+      const count = [...outcomes.values()].filter((outcome) => outcome.kind === 'settled').length;
+      const word = decision === 'approve' ? 'Approved' : 'Denied';
+      await deps.db.transaction().execute(async (tx) => {
+        if (!(await endEvent(tx, known.inboxId, 'routed'))) return;
+        const markdown = [`${word} ${count} of ${chosen.length}:`, '', ...lines].join('\n');
+        await putMessages(tx, [replyMessage(known, { markdown })]);
+      });
+    };
+  return { approve: by('approve'), deny: by('deny') };
 }
 
-function replyOf(outcome: SettleOutcome): CommandReply {
+interface Wanted {
+  readonly isAll: boolean;
+  readonly ids: readonly string[];
+  readonly reason: string;
+}
+
+/** `all`, ids or the beginning of one, and then the reason. Later words are ids only when they cannot be words. */
+function readWanted(args: string): Wanted {
+  const words = args
+    .trim()
+    .split(/\s+/)
+    .filter((word) => word !== '');
+  const [first = ''] = words;
+  if (first.toLowerCase() === 'all') return { isAll: true, ids: [], reason: words.slice(1).join(' ') };
+  const end = words.findIndex((word, index) => index > 0 && !/^[0-9a-f]{8}-[0-9a-f-]{4,27}$/i.test(word));
+  const ids = words.slice(0, end === -1 ? words.length : end);
+  return { isAll: false, ids, reason: words.slice(ids.length).join(' ') };
+}
+
+/** The requests a person means: by id or its beginning, all they see here, or the only one of this thread. */
+async function choose(
+  db: Db,
+  known: KnownEvent,
+  wanted: Wanted,
+  decision: 'approve' | 'deny',
+): Promise<readonly Approval[]> {
+  if (wanted.isAll) {
+    const { shown } = await visibleApprovals(db, known.person, known.event.conversation);
+    const chosen = decision === 'approve' ? approvableFromList(shown, known.person) : shown;
+    if (chosen.length > 0) return chosen;
+    throw new AppError('approval.unknown', 'Nothing waits here that you could decide in one go.', {
+      mend: 'Send /approvals to see what there is.',
+    });
+  }
+  if (wanted.ids.length === 0) {
+    const pending = await listApprovals(db, { state: 'pending' });
+    const { threadKey: key } = known.thread;
+    return [only(pending.filter((approval) => threadKey(approval.conversation) === key))];
+  }
+  const all = await listApprovals(db);
+  return wanted.ids.map((id) => only(all.filter((approval) => approval.id.startsWith(id.toLowerCase()))));
+}
+
+function only(matching: readonly Approval[]): Approval {
+  const [first, ...others] = matching;
+  if (first !== undefined && others.length === 0) return first;
+  throw new AppError(
+    'approval.unknown',
+    first === undefined ? 'There is no such request.' : 'Several requests match.',
+    {
+      mend: 'Send /approvals to see their ids.',
+    },
+  );
+}
+
+function replyOf(outcome: SettleOutcome): Exclude<CommandReply, undefined | { acknowledged: string }> {
   return { markdown: describeOutcome(outcome), level: outcome.kind === 'settled' ? 'info' : 'warn' };
 }
 

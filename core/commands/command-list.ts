@@ -1,8 +1,21 @@
+/** A typed argument of a command, where the platform can show one. */
+interface CommandArgument {
+  readonly name: string;
+  readonly description: string;
+  readonly isRequired?: boolean;
+  /** The only values there are. */
+  readonly choices?: readonly string[];
+  /** Where suggestions for what is being typed come from. */
+  readonly suggest?: 'agents' | 'workflows' | 'approvals';
+}
+
 /** A slash command as people see it in help and in the platform's menu. */
 export interface CommandHelp {
   readonly name: string;
   readonly usage: string;
   readonly description: string;
+  /** In the order in which they stand in the text of a command; absent for one without any. */
+  readonly options?: readonly CommandArgument[];
 }
 
 /** Every chat command, in the order help shows them. */
@@ -11,22 +24,114 @@ export const commandList: readonly CommandHelp[] = [
   { name: 'new', usage: '/new', description: 'Start a new conversation' },
   { name: 'stop', usage: '/stop', description: 'Stop what is running here' },
   { name: 'status', usage: '/status', description: 'What is running and waiting here' },
-  { name: 'run', usage: '/run <task>', description: 'Work on a longer task' },
+  {
+    name: 'run',
+    usage: '/run <task>',
+    description: 'Work on a longer task',
+    options: [{ name: 'task', description: 'What to work on', isRequired: true }],
+  },
   { name: 'agents', usage: '/agents', description: 'Who can work here' },
-  { name: 'use', usage: '/use <agent>', description: 'Choose the agent of this thread' },
+  {
+    name: 'use',
+    usage: '/use <agent> [all]',
+    description: 'Choose who answers you in this thread',
+    options: [
+      { name: 'agent', description: 'Its name', isRequired: true, suggest: 'agents' },
+      { name: 'for', description: 'all: for everyone in this thread', choices: ['all'] },
+    ],
+  },
   {
     name: 'queue',
     usage: '/queue [steer|followup|collect|interrupt]',
     description: 'What a message does while I work',
+    options: [
+      {
+        name: 'mode',
+        description: 'Without one, the modes and what they do',
+        choices: ['steer', 'followup', 'collect', 'interrupt'],
+      },
+    ],
   },
   { name: 'approvals', usage: '/approvals', description: 'What waits for a decision' },
-  { name: 'approve', usage: '/approve <id>', description: 'Approve a waiting action' },
-  { name: 'deny', usage: '/deny <id> [reason]', description: 'Deny a waiting action' },
+  {
+    name: 'approve',
+    usage: '/approve <id>… | all',
+    description: 'Approve waiting actions',
+    options: [{ name: 'id', description: 'Which one; /approvals shows them', suggest: 'approvals' }],
+  },
+  {
+    name: 'deny',
+    usage: '/deny <id>… | all [reason]',
+    description: 'Deny waiting actions',
+    options: [
+      { name: 'id', description: 'Which one; /approvals shows them', suggest: 'approvals' },
+      { name: 'reason', description: 'What to do instead; the agent reads it' },
+    ],
+  },
+  {
+    name: 'announce',
+    usage: '/announce [to:rooms,@name] <text>',
+    description: 'Say something everywhere at once',
+    options: [{ name: 'text', description: 'What to say', isRequired: true }],
+  },
   { name: 'grants', usage: '/grants', description: 'What was allowed for good' },
-  { name: 'revoke', usage: '/revoke <id>', description: 'Take such a permission back' },
-  { name: 'costs', usage: '/costs [today|week|month]', description: 'What the work has cost' },
+  {
+    name: 'revoke',
+    usage: '/revoke <id>',
+    description: 'Take such a permission back',
+    options: [{ name: 'id', description: 'Which one; /grants shows them', isRequired: true }],
+  },
+  {
+    name: 'costs',
+    usage: '/costs [today|week|month]',
+    description: 'What the work has cost',
+    options: [{ name: 'period', description: 'Since when', choices: ['today', 'week', 'month'] }],
+  },
   { name: 'resend', usage: '/resend', description: 'Send again what may have been lost' },
-  { name: 'pair', usage: '/pair [member|admin]', description: 'A code that lets someone else in' },
+  {
+    name: 'continue',
+    usage: '/continue [code|number]',
+    description: 'Go on with a conversation in another place',
+    options: [{ name: 'which', description: 'A code or a number; without one, what there is' }],
+  },
+  {
+    name: 'link',
+    usage: '/link [code]',
+    description: 'Make your accounts on several platforms one person',
+    options: [{ name: 'code', description: 'Of the other account; without one you get a code' }],
+  },
+  { name: 'unlink', usage: '/unlink', description: 'Separate this account from your others' },
+  {
+    name: 'pair',
+    usage: '/pair [member|admin|list|revoke]',
+    description: 'A code that lets someone else in',
+    options: [
+      { name: 'what', description: 'What they become, or what to do', choices: ['member', 'admin', 'list', 'revoke'] },
+      { name: 'id', description: 'Which code to revoke; without one, all' },
+    ],
+  },
+  { name: 'people', usage: '/people', description: 'Who I work for' },
+  {
+    name: 'allow',
+    usage: '/allow <who>',
+    description: 'Let someone in who asked',
+    options: [{ name: 'who', description: 'Their name or id; /people shows them', isRequired: true }],
+  },
+  {
+    name: 'remove',
+    usage: '/remove <who>',
+    description: 'Stop working for someone',
+    options: [{ name: 'who', description: 'Their name or id; /people shows them', isRequired: true }],
+  },
+  {
+    name: 'role',
+    usage: '/role <who> <owner|admin|member>',
+    description: 'Change what someone may do',
+    options: [
+      { name: 'who', description: 'Their name or id; /people shows them', isRequired: true },
+      { name: 'role', description: 'What they become', isRequired: true, choices: ['owner', 'admin', 'member'] },
+    ],
+  },
 ];
 
 /** The help text: commands with what they do, and how to reach an agent. */

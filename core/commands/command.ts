@@ -2,11 +2,25 @@ import { endEvent } from '../inbox/end-event.ts';
 import type { KnownEvent } from '../inbox/known-event.ts';
 import type { Db, Tx } from '../kit/database.ts';
 import { AppError } from '../kit/errors.ts';
-import { putMessages } from '../outbox/put-messages.ts';
+import { nearestWord } from '../kit/nearest-word.ts';
+import type { Button, OutboundPart } from '../outbox/outbound.ts';
+import { type NewMessage, putMessages } from '../outbox/put-messages.ts';
+import type { CommandDeps } from './command-deps.ts';
 import { commandList } from './command-list.ts';
 
-/** What a command answers in the thread; undefined when its effect speaks for itself. */
-export type CommandReply = { readonly markdown: string; readonly level?: 'info' | 'warn' } | undefined;
+/**
+ * What a command answers in the thread. An effect that speaks for itself is `acknowledged` only where the platform waits
+ * for an answer to a command, and needs nothing at all where the command acknowledges by itself.
+ */
+export type CommandReply =
+  | {
+      readonly markdown: string;
+      readonly level?: 'info' | 'warn';
+      /** Below the text. */
+      readonly buttons?: readonly (readonly Button[])[];
+    }
+  | { readonly acknowledged: string }
+  | undefined;
 
 /**
  * Carries out one command in the transaction that also ends its inbox row. What must happen only after the commit (the
@@ -33,7 +47,7 @@ export function isRunnable(name: string): boolean {
  * @throws AppError `command.unknown` with the nearest help.
  */
 export function createRunCommand(
-  deps: { readonly db: Db },
+  deps: { readonly db: Db; readonly acknowledge: CommandDeps['acknowledge'] },
   table: Readonly<Record<string, Command>>,
   accept: Readonly<Record<string, (known: KnownEvent, args: string) => Promise<void>>>,
 ): RunCommand {
@@ -48,29 +62,43 @@ export function createRunCommand(
       if (!(await endEvent(tx, known.inboxId, 'routed'))) return;
       const reply = await command(tx, known, args.trim(), (work) => later.push(work));
       if (reply === undefined) return;
-      await putMessages(tx, [
-        {
-          key: `inbox:${known.inboxId}:reply`,
-          conversation: known.event.conversation,
-          importance: 'notice',
-          body: {
-            parts: [
-              reply.level === undefined
-                ? { type: 'markdown', markdown: reply.markdown }
-                : { type: 'notice', level: reply.level, markdown: reply.markdown },
-            ],
-          },
-        },
-      ]);
+      if ('acknowledged' in reply) {
+        later.push(async () => await deps.acknowledge(known.event, reply.acknowledged, false));
+        return;
+      }
+      await putMessages(tx, [replyMessage(known, reply)]);
     });
     for (const work of later) await work();
   };
 }
 
+/** An answer to an event, as a reply to the interaction where the platform wants one. */
+export function replyMessage(
+  known: Pick<KnownEvent, 'inboxId' | 'event'>,
+  reply: Extract<CommandReply, { markdown: string }>,
+): NewMessage {
+  const { event, inboxId } = known;
+  const text: OutboundPart =
+    reply.level === undefined
+      ? { type: 'markdown', markdown: reply.markdown }
+      : { type: 'notice', level: reply.level, markdown: reply.markdown };
+  const rows = reply.buttons?.map((row) => [...row]);
+  return {
+    key: `inbox:${inboxId}:reply`,
+    conversation: event.conversation,
+    importance: 'notice',
+    body: {
+      parts: rows === undefined ? [text] : [text, { type: 'buttons', rows }],
+      ...(event.interactionToken === undefined ? {} : { interactionToken: event.interactionToken }),
+    },
+  };
+}
+
 /** The answer to a command nobody has. */
 export function unknownCommand(name: string): AppError {
+  const near = nearestWord(name, names);
   return new AppError('command.unknown', `There is no command \`/${name.slice(0, 40).replaceAll('`', '')}\`.`, {
-    mend: 'Send /help to see what there is.',
+    mend: `${near === undefined ? '' : `Did you mean \`/${near}\`? `}Send /help to see what there is.`,
   });
 }
 

@@ -2,8 +2,6 @@ import { cancelSessionWork } from '../approvals/cancel-session-work.ts';
 import { formatDuration } from '../kit/duration.ts';
 import { AppError } from '../kit/errors.ts';
 import { resend } from '../outbox/resend.ts';
-import { createPairingCode } from '../people/create-pairing-code.ts';
-import { isAdministrator, type PersonRole } from '../people/person.ts';
 import { chooseAgent, chooseQueueMode } from '../sessions/change-thread.ts';
 import { activeSessions, endThreadSessions } from '../sessions/end-session.ts';
 import type { QueueMode } from '../sessions/session.ts';
@@ -11,9 +9,7 @@ import { findThreadWork } from '../turns/find-thread-work.ts';
 import type { Command } from './command.ts';
 import type { CommandDeps } from './command-deps.ts';
 import { helpText } from './command-list.ts';
-
-/** How long a pairing code made in a chat can be used. */
-const pairingMs = 60 * 60_000;
+import { spoilPublicCode } from './people-commands.ts';
 
 const queueModes: Readonly<Record<QueueMode, string>> = {
   steer: 'a message reaches me while I work and I take it into account',
@@ -37,7 +33,8 @@ export function threadCommands(deps: CommandDeps): Record<string, Command> {
   };
   return {
     help,
-    start: help,
+    start: async (tx, known, args, afterCommit) =>
+      (await spoilPublicCode(tx, known, args)) ?? (await help(tx, known, args, afterCommit)),
     new: startAfresh,
     reset: startAfresh,
     stop: async (tx, known, _args, afterCommit) => {
@@ -53,7 +50,7 @@ export function threadCommands(deps: CommandDeps): Record<string, Command> {
       if (ended > 0)
         return { markdown: `Stopped. ${ended === 1 ? 'One request' : `${ended} requests`} dropped.`, level: 'info' };
       // A running turn says itself that it has stopped, as soon as it has.
-      return asked > 0 ? undefined : { markdown: 'Nothing is running here.', level: 'info' };
+      return asked > 0 ? { acknowledged: 'Stopping.' } : { markdown: 'Nothing is running here.', level: 'info' };
     },
     status: async (tx, known) => {
       const work = await findThreadWork(tx, known.thread.threadKey);
@@ -75,7 +72,8 @@ export function threadCommands(deps: CommandDeps): Record<string, Command> {
       return { markdown: [...lines, '', 'Choose with `/use name`, or ask one with `@name …`.'].join('\n') };
     },
     use: async (tx, known, args) => {
-      const agent = await deps.findAgent(args.replace(/^@/, '').toLowerCase());
+      const [name = '', forWhom = ''] = args.toLowerCase().split(/\s+/);
+      const agent = await deps.findAgent(name.replace(/^@/, ''));
       if (agent === undefined) {
         const names = (await deps.listAgents()).map((item) => item.name).join(', ');
         throw new AppError(
@@ -86,8 +84,15 @@ export function threadCommands(deps: CommandDeps): Record<string, Command> {
           },
         );
       }
-      await chooseAgent(tx, known.thread.threadKey, agent.name);
-      return { markdown: `**${agent.name}** works in this thread from now on.` };
+      const { threadKey, conversation } = known.thread;
+      // In private there is nobody else to choose for.
+      const isForAll = conversation.kind === 'dm' || forWhom === 'all';
+      await chooseAgent(tx, threadKey, agent.name, isForAll ? undefined : known.person.id);
+      return {
+        markdown: isForAll
+          ? `**${agent.name}** works in this thread from now on.`
+          : `**${agent.name}** answers you in this thread from now on. \`/use ${agent.name} all\` chooses for everybody here.`,
+      };
     },
     queue: async (tx, known, args) => {
       const wanted = args.toLowerCase();
@@ -107,17 +112,9 @@ export function threadCommands(deps: CommandDeps): Record<string, Command> {
     },
     resend: async (tx, known) => {
       const count = await resend(tx, known.thread.threadKey);
-      return count === 0 ? { markdown: 'Nothing is missing here.', level: 'info' } : undefined;
-    },
-    pair: async (_tx, known, args) => {
-      if (!isAdministrator(known.person.role)) {
-        throw new AppError('grant.missing', 'Only an owner or admin can let someone in.', {
-          mend: 'Ask one of them for a code.',
-        });
-      }
-      const role: PersonRole = args === 'admin' ? 'admin' : 'member';
-      const code = await createPairingCode(deps, { role, createdBy: known.person.id, validMs: pairingMs });
-      return { markdown: `They send me \`/start ${code}\` within an hour and become **${role}**.` };
+      return count === 0
+        ? { markdown: 'Nothing is missing here.', level: 'info' }
+        : { acknowledged: 'Sending it again.' };
     },
   };
 }

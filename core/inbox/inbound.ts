@@ -7,6 +7,8 @@ export interface Actor {
   readonly isBot: boolean;
   /** Anonymous admins and channel posts cannot be authorised. */
   readonly isAnonymous: boolean;
+  /** Had proven to be the operator when the event was stored; believed only of channels of our own. */
+  readonly isOperator?: boolean;
   /** Of another workspace (Slack Connect) or a guest by a user install: never authorised by a room or role list. */
   readonly isExternal?: boolean;
   /** Platform ids of the roles or user groups the actor has where this happened. */
@@ -23,6 +25,13 @@ interface InboundBase {
   readonly replyToId?: string;
   /** What `Channel.acknowledge` and `Channel.openForm` need; short-lived. */
   readonly interactionToken?: string;
+  /**
+   * The platform's own count of events, where deliveries can overtake each other: events of a thread are then routed in
+   * this order, as far as they come within a short while.
+   */
+  readonly sequence?: number;
+  /** It came so late that something of its thread that was sent after it has been routed before. */
+  readonly isLate?: boolean;
 }
 
 /** A file that came with a message; `fetchKey` is opaque and never a URL that carries a token. */
@@ -55,6 +64,8 @@ export type InboundEvent = InboundBase &
         readonly options?: Readonly<Record<string, string>>;
         /** Files that came with it, as with a command in a caption. */
         readonly files?: readonly InboundFile[];
+        /** As for a message: the caption of an album may be a command. */
+        readonly albumId?: string;
       }
     | {
         readonly type: 'action';

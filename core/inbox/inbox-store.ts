@@ -52,15 +52,16 @@ async function insertBatch(
   source: { readonly channel: string; readonly account: string },
   events: readonly RawEvent[],
 ): Promise<InboxRow[]> {
-  const items = events.map((event) => ({
-    id: newId(),
-    key: toWellFormed(event.dedupKey),
-    raw: JSON.parse(toStorableJson(event.raw)) as unknown,
-  }));
+  const items = events.map((event) => {
+    const text = toStorableJson(event.raw);
+    return { id: newId(), key: toWellFormed(event.dedupKey), text, raw: JSON.parse(text) as unknown };
+  });
+  // Put together as text: events are large, and each was written as JSON once already.
+  const json = items.map(({ id, key, text }) => `{"id":"${id}","key":${JSON.stringify(key)},"raw":${text}}`).join();
   const { rows } = await sql`
     insert into inbox (id, channel, account, dedup_key, raw)
     select (item ->> 'id')::uuid, ${source.channel}, ${source.account}, item ->> 'key', item -> 'raw'
-    from jsonb_array_elements(${JSON.stringify(items)}::jsonb) item
+    from jsonb_array_elements(${`[${json}]`}::jsonb) item
     on conflict (channel, account, dedup_key) do nothing
     returning id::text, dedup_key
   `.execute(db);
@@ -127,6 +128,14 @@ export async function markEvent(db: Db | Tx, id: string, state: 'routed' | 'igno
   return result.numAffectedRows === 1n;
 }
 
+/** Ends events that are not for us, in one statement. */
+export async function markIgnored(db: Db, ids: readonly string[]): Promise<void> {
+  await sql`
+    update inbox set state = 'ignored', routed_at = clock_timestamp()
+    where id = any (${[...ids]}::uuid[]) and state = 'pending'
+  `.execute(db);
+}
+
 /**
  * Counts a failed try; the last one allowed makes the event `failed`, for an operator to look at.
  * @returns false when there is nothing more to try: given up, or ended by someone else.
@@ -138,4 +147,9 @@ export async function markAttemptFailed(db: Db, id: string, error: string, attem
     where id = ${id} and state = 'pending' returning state
   `.execute(db);
   return rows[0]?.state === 'pending';
+}
+
+/** Forgets what an event said and keeps that it was there. */
+export async function forgetRaw(tx: Db | Tx, id: string): Promise<void> {
+  await sql`update inbox set raw = '{"withheld": true}'::jsonb where id = ${id}`.execute(tx);
 }

@@ -9,6 +9,7 @@ export type FailpointName =
   | 'inbox.before'
   | 'inbox.committed'
   | 'inbox.routed'
+  | 'inbox.joined'
   | 'delivery.claimed'
   | 'delivery.sent';
 

@@ -15,3 +15,9 @@ export function newToken(bytes = 16): string {
 export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
+
+/** The id a text stands for, always the same, in the form of a UUID (RFC 9562 version 8, made of its SHA-256). */
+export function idFrom(text: string): string {
+  const hex = sha256(text);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}

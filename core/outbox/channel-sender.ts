@@ -35,9 +35,24 @@ export interface ChannelCapabilities {
   readonly progress: 'card' | 'edited-message' | 'none';
   /** Whether a repeated send can be recognised: by the platform's nonce, by metadata look-up, or not at all. */
   readonly idempotentSend: 'nonce' | 'metadata' | 'none';
+  /** How long the platform recognises a nonce; for ever unless told. */
+  readonly nonceMs?: number;
+  /** Whether all threads of a room share its intervals, as the topics of a Telegram group do; `room` unless told. */
+  readonly pacedPer?: 'room' | 'thread';
+  /** Calls the platform allows the whole account. Previews and reactions that find theirs used up are left out. */
+  readonly budgets?: CallBudgets;
 }
 
-/** What an earlier try of the same send has posted already, and whom to tell about each further platform message. */
+/** `any` counts every send and edit; the others count their own kind: new streams, additions to them, reactions. */
+export type CallKind = 'any' | 'send' | 'edit' | 'stream' | 'append' | 'react';
+
+/** Allowances by kind: `count` calls in any `perMs` milliseconds; a kind that is absent is not limited. */
+export type CallBudgets = Readonly<Partial<Record<CallKind, { readonly count: number; readonly perMs: number }>>>;
+
+/**
+ * What an earlier try of the same send has posted already, and whom to tell about each further platform message. For an
+ * edit `posted` is empty: what an earlier try added to the message is in its `ref`.
+ */
 export interface SendProgress {
   readonly posted: readonly string[];
   /** Resolves when it is remembered over a crash. */
@@ -79,6 +94,8 @@ export interface SendFailure {
     /** The room has a new id (group became supergroup). */
     | 'moved';
   readonly afterMs?: number;
+  /** Whom a `throttled` call pauses: its room, unless told that it is the whole account. */
+  readonly scope?: 'room' | 'account';
   readonly newRoom?: string;
   readonly reason: string;
 }
@@ -87,6 +104,8 @@ export interface SendFailure {
 export interface ChannelSender {
   readonly channel: string;
   readonly account: string;
+  /** Shows stored files from our own table: files of a body then come as `blobId` without their bytes. */
+  readonly takesBlobs?: boolean;
   capabilities(conversation: Conversation): ChannelCapabilities;
   /**
    * Posts a new logical message. `outboxId` is the idempotency key where the platform has one; with `progress` a message
@@ -94,7 +113,13 @@ export interface ChannelSender {
    */
   send(conversation: Conversation, body: OutboundBody, outboxId: string, progress?: SendProgress): Promise<MessageRef>;
   /** Makes an existing logical message equal to `body`; may add or delete platform messages to do so. */
-  edit(conversation: Conversation, ref: MessageRef, body: OutboundBody, outboxId: string): Promise<MessageRef>;
+  edit(
+    conversation: Conversation,
+    ref: MessageRef,
+    body: OutboundBody,
+    outboxId: string,
+    progress?: SendProgress,
+  ): Promise<MessageRef>;
   delete(conversation: Conversation, ref: MessageRef): Promise<void>;
   /** Shows an ephemeral preview of an answer that is being written. Best effort; only where `nativeStream` is draft. */
   draft(conversation: Conversation, draftId: number, markdown: string): Promise<void>;

@@ -38,7 +38,12 @@ export const outboundPartSchema = z.discriminatedUnion('type', [
     type: z.literal('file'),
     name: z.string(),
     mime: z.string(),
+    /** Empty while `blobId` says where the bytes are; filled in before a channel sees it, unless it `takesBlobs`. */
     dataBase64: z.string(),
+    /** A stored file, so that the outbox row need not carry its bytes. */
+    blobId: z.string().optional(),
+    /** Its size, where `blobId` stands for it. */
+    bytes: z.number().int().optional(),
   }),
 ]);
 
@@ -54,6 +59,8 @@ export const outboundBodySchema = z.object({
   priority: z.enum(['low', 'normal', 'high', 'urgent']).optional(),
   /** External user id of the only person to see it, where the channel can; elsewhere everyone there sees it. */
   ephemeralTo: z.string().optional(),
+  /** The next message in reply is the answer to this one; shown as an open reply where the platform can. */
+  asksReply: z.boolean().optional(),
   /** Interaction this answers, for platforms where a command wants its own reply; worthless once expired. */
   interactionToken: z.string().optional(),
   /** Draft id of a live preview (31-bit, not 0) that this message replaces. */

@@ -9,7 +9,8 @@ interface IdentityRow {
   account: string;
   external_id: string;
   display_name: string;
-  refused_at: Date | null;
+  admitted_by: string | null;
+  is_removed: boolean;
   person_id: string | null;
   person_name: string | null;
   person_role: PersonRole | null;
@@ -36,11 +37,21 @@ export async function ensureIdentity(db: Db | Tx, key: IdentityKey): Promise<Ide
   return created;
 }
 
+const identityRows = sql`
+  select i.id, i.channel, i.account, i.external_id, i.display_name, i.admitted_by,
+         i.person_id is not null and p.id is null as is_removed, p.id as person_id, p.display_name as person_name,
+         p.role as person_role
+  from identity i left join person p on p.id = i.person_id and p.disabled_at is null`;
+
+/** An account by our id for it. */
+export async function selectIdentity(db: Db | Tx, id: string): Promise<Identity | undefined> {
+  const { rows } = await sql<IdentityRow>`${identityRows} where i.id = ${id}`.execute(db);
+  return rows[0] === undefined ? undefined : toIdentity(rows[0]);
+}
+
 async function findIdentity(db: Db | Tx, key: IdentityKey): Promise<Identity | undefined> {
   const { rows } = await sql<IdentityRow>`
-    select i.id, i.channel, i.account, i.external_id, i.display_name, i.refused_at,
-           p.id as person_id, p.display_name as person_name, p.role as person_role
-    from identity i left join person p on p.id = i.person_id and p.disabled_at is null
+    ${identityRows}
     where i.channel = ${key.channel} and i.account = ${key.account} and i.external_id = ${key.externalId}
   `.execute(db);
   const row = rows[0];
@@ -59,7 +70,8 @@ function toIdentity(row: IdentityRow): Identity {
     externalId: row.external_id,
     displayName: row.display_name,
     person,
-    wasRefused: row.refused_at !== null,
+    isRemoved: row.is_removed,
+    admittedBy: row.admitted_by ?? undefined,
   };
 }
 
@@ -85,8 +97,27 @@ export async function insertPerson(tx: Db | Tx, person: Person): Promise<void> {
   `.execute(tx);
 }
 
-export async function assignPerson(tx: Db | Tx, identityId: string, personId: string): Promise<void> {
-  await sql`update identity set person_id = ${personId} where id = ${identityId}`.execute(tx);
+/** Makes an account a person's; `admittedBy` is the entry of the allow list that let it in, if one did. */
+export async function assignPerson(
+  tx: Db | Tx,
+  identityId: string,
+  personId: string | undefined,
+  admittedBy?: string,
+): Promise<void> {
+  await sql`
+    update identity set person_id = ${personId ?? null}, admitted_by = ${admittedBy ?? null} where id = ${identityId}
+  `.execute(tx);
+}
+
+/** The person of an account, under a lock, so that two who let it in take turns. */
+export async function lockIdentity(
+  tx: Tx,
+  identityId: string,
+): Promise<{ readonly personId: string | undefined } | undefined> {
+  const { rows } = await sql<{ person_id: string | null }>`
+    select person_id from identity where id = ${identityId} for update
+  `.execute(tx);
+  return rows[0] === undefined ? undefined : { personId: rows[0].person_id ?? undefined };
 }
 
 /** The first owner, who is the operator of this installation. */
@@ -98,9 +129,9 @@ export async function findOwner(db: Db | Tx): Promise<Person | undefined> {
   return row === undefined ? undefined : { id: row.id, displayName: row.display_name, role: row.role };
 }
 
-export async function countPairedIdentities(db: Db | Tx, exceptChannel: string): Promise<number> {
+export async function countPairedIdentities(db: Db | Tx, exceptChannels: readonly string[]): Promise<number> {
   const { rows } = await sql<{ count: number }>`
-    select count(*)::int as count from identity where person_id is not null and channel <> ${exceptChannel}
+    select count(*)::int as count from identity where person_id is not null and channel <> all (${[...exceptChannels]})
   `.execute(db);
   return rows[0]?.count ?? 0;
 }
@@ -141,6 +172,41 @@ export async function usePairingCode(tx: Tx, codeHash: string, identityId: strin
     returning role
   `.execute(tx);
   return rows[0]?.role;
+}
+
+/** A person who has not been removed. */
+export async function findPerson(db: Db | Tx, personId: string): Promise<Person | undefined> {
+  const { rows } = await sql<{ id: string; display_name: string; role: PersonRole }>`
+    select id, display_name, role from person where id = ${personId} and disabled_at is null
+  `.execute(db);
+  const row = rows[0];
+  return row === undefined ? undefined : { id: row.id, displayName: row.display_name, role: row.role };
+}
+
+/** The owners, under a lock: two that each remove another owner must not leave none. @returns their ids. */
+export async function lockOwners(tx: Tx): Promise<string[]> {
+  const { rows } = await sql<{ id: string }>`
+    select id from person where role = 'owner' and disabled_at is null order by id for update
+  `.execute(tx);
+  return rows.map((row) => row.id);
+}
+
+/** How many accounts a person has. */
+export async function countIdentities(db: Db | Tx, personId: string): Promise<number> {
+  const { rows } = await sql<{ count: number }>`
+    select count(*)::int as count from identity where person_id = ${personId}
+  `.execute(db);
+  return rows[0]?.count ?? 0;
+}
+
+export async function disablePerson(tx: Tx, personId: string): Promise<void> {
+  await sql`
+    update person set disabled_at = clock_timestamp() where id = ${personId} and disabled_at is null
+  `.execute(tx);
+}
+
+export async function setRole(tx: Tx, personId: string, role: PersonRole): Promise<void> {
+  await sql`update person set role = ${role} where id = ${personId}`.execute(tx);
 }
 
 /** The role a person has now; undefined when they are unknown or were removed. */

@@ -16,10 +16,25 @@ export interface Identity {
   readonly externalId: string;
   readonly displayName: string;
   readonly person: Person | undefined;
-  readonly wasRefused: boolean;
+  /** The person it belonged to was removed: no list lets it in again, only somebody's decision. */
+  readonly isRemoved: boolean;
+  /** The entry of the allow list that let it in; undefined for one that was paired. */
+  readonly admittedBy: string | undefined;
 }
 
 /** Whether the role may administer people, grants and approvals of others. */
 export function isAdministrator(role: PersonRole): boolean {
   return role === 'owner' || role === 'admin';
+}
+
+/** How far a role reaches; a higher one may do all that a lower one may. */
+export function rankOf(role: PersonRole): number {
+  switch (role) {
+    case 'owner':
+      return 2;
+    case 'admin':
+      return 1;
+    case 'member':
+      return 0;
+  }
 }

@@ -22,6 +22,15 @@ export const originSchema = z.object({
 export type Origin = z.infer<typeof originSchema>;
 
 /** The conversation part of an origin: enough to send something there. */
+export const conversationSchema = originSchema.pick({
+  channel: true,
+  account: true,
+  space: true,
+  room: true,
+  thread: true,
+  kind: true,
+});
+
 export type Conversation = Pick<Origin, 'channel' | 'account' | 'space' | 'room' | 'thread' | 'kind'>;
 
 /** The stable key of one conversation place; sessions, pacing and message order hang on it. */

@@ -21,10 +21,12 @@ interface SessionRow {
 }
 
 /** The thread of a conversation, created with the defaults (mode steer) at the first message. */
-export async function ensureThread(db: Db | Tx, conversation: Conversation): Promise<Thread> {
+export async function ensureThread(db: Db | Tx, conversation: Conversation, personId?: string): Promise<Thread> {
   const key = threadKey(conversation);
   const found = await sql<ThreadRow>`
-    select thread_key, conversation, agent_name, queue_mode from thread where thread_key = ${key}
+    select t.thread_key, t.conversation, coalesce(c.agent_name, t.agent_name) as agent_name, t.queue_mode
+    from thread t left join thread_choice c on c.thread_key = t.thread_key and c.person_id = ${personId ?? null}::uuid
+    where t.thread_key = ${key}
   `.execute(db);
   const row =
     found.rows[0] ??
@@ -44,10 +46,30 @@ export async function ensureThread(db: Db | Tx, conversation: Conversation): Pro
   };
 }
 
-export async function setThreadAgent(db: Db | Tx, key: string, agentName: string): Promise<void> {
+/** Whether a thread was ever opened. */
+export async function hasThread(db: Db | Tx, key: string): Promise<boolean> {
+  const { rows } = await sql`select 1 from thread where thread_key = ${key}`.execute(db);
+  return rows.length > 0;
+}
+
+/** Chooses a thread's agent for everybody: what single people chose before is over. */
+export async function setThreadAgent(tx: Tx, key: string, agentName: string): Promise<void> {
   await sql`
     update thread set agent_name = ${agentName}, updated_at = clock_timestamp() where thread_key = ${key}
-  `.execute(db);
+  `.execute(tx);
+  await sql`delete from thread_choice where thread_key = ${key}`.execute(tx);
+}
+
+/** Chooses the agent that answers one person in a thread. */
+export async function setOwnAgent(
+  tx: Tx,
+  choice: { readonly threadKey: string; readonly personId: string; readonly agentName: string },
+): Promise<void> {
+  await sql`
+    insert into thread_choice (thread_key, person_id, agent_name)
+    values (${choice.threadKey}, ${choice.personId}, ${choice.agentName})
+    on conflict (thread_key, person_id) do update set agent_name = excluded.agent_name
+  `.execute(tx);
 }
 
 export async function setQueueMode(db: Db | Tx, key: string, mode: QueueMode): Promise<void> {

@@ -7,11 +7,14 @@ import { toWellFormed } from '../kit/json.ts';
 import type { AcceptedTurn, NewTurn } from '../lanes/lane.ts';
 import { type NewMessage, putMessages } from '../outbox/put-messages.ts';
 import { openSession } from '../sessions/open-session.ts';
-import type { TurnPayload } from './turn-event.ts';
+import type { AttachedFile, TurnPayload } from './turn-event.ts';
 
 /** A message quiet for this long ends a `collect` run; the whole run waits at most `collectMaxMs`. */
 const collectMs = 1500;
 const collectMaxMs = 15_000;
+
+/** What the agent reads before a message that others overtook on their way from the platform. */
+const lateNote = '(Sent before the message above; it arrived late.)';
 
 export interface AcceptMessageDeps {
   readonly db: Db;
@@ -51,12 +54,11 @@ export function createAcceptMessage(deps: AcceptMessageDeps): AcceptMessage {
       agentVersion: agent.version,
       origin: known.origin,
       payload: {
-        text,
+        text: known.event.isLate === true ? `${lateNote}\n${text}` : text,
         author: known.person.displayName,
+        authorId: known.event.actor.externalId,
         ...(known.event.messageId === undefined ? {} : { messageId: known.event.messageId }),
-        ...(message.files.length === 0
-          ? {}
-          : { files: message.files.map(({ name, fetchKey }) => ({ name, fetchKey })) }),
+        ...(message.files.length === 0 ? {} : { files: message.files.map(toAttachedFile) }),
       } satisfies TurnPayload,
       debounceMs: collectMs,
       maxWaitMs: collectMaxMs,
@@ -69,7 +71,7 @@ export function createAcceptMessage(deps: AcceptMessageDeps): AcceptMessage {
 function waitingNotice(known: KnownEvent, sessionId: string): NewMessage {
   return {
     key: `inbox:${known.inboxId}:waits`,
-    conversation: known.event.conversation,
+    conversation: known.origin,
     importance: 'notice',
     sessionId,
     body: {
@@ -103,4 +105,14 @@ async function addressee(
     });
   }
   return { agent, text };
+}
+
+/** An attached file as a turn keeps it. */
+export function toAttachedFile({ name, fetchKey, mime, bytes }: InboundFile): AttachedFile {
+  return {
+    name: toWellFormed(name),
+    fetchKey,
+    ...(mime === undefined ? {} : { mime }),
+    ...(bytes === undefined ? {} : { bytes }),
+  };
 }

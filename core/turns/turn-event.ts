@@ -1,6 +1,31 @@
 import { z } from 'zod';
 import { jsonSchema } from '../kit/json.ts';
 
+/** A file as its platform announced it; nothing of it is trusted. */
+const attachedFileSchema = z.object({
+  name: z.string(),
+  fetchKey: z.string(),
+  mime: z.string().optional(),
+  bytes: z.number().optional(),
+});
+
+/** A file that was fetched, or why it was not. */
+const receivedFileSchema = z.object({
+  name: z.string(),
+  /** By its content. */
+  mime: z.string().optional(),
+  bytes: z.number().optional(),
+  /** Below the workspace; absent when there is no sandbox to put it in. */
+  path: z.string().optional(),
+  /** The content of a small text. */
+  text: z.string().optional(),
+  /** One sentence. */
+  problem: z.string().optional(),
+});
+
+export type AttachedFile = z.infer<typeof attachedFileSchema>;
+export type ReceivedFile = z.infer<typeof receivedFileSchema>;
+
 /**
  * The facts a turn writes into its session, in the order they happened. They are the truth a turn resumes from after a
  * crash and the history the next model call is built from.
@@ -14,7 +39,13 @@ export const turnEventSchema = z.discriminatedUnion('kind', [
     text: z.string(),
     author: z.string(),
     messageId: z.string().optional(),
-    files: z.array(z.object({ name: z.string(), fetchKey: z.string() })).optional(),
+    files: z.array(attachedFileSchema).optional(),
+  }),
+  /** What became of the files of a message; written once, before a model reads it. */
+  z.object({
+    kind: z.literal('files_received'),
+    sourceTurnId: z.string(),
+    files: z.array(receivedFileSchema),
   }),
   /** What a model answered. `parts` is neutral, `native` the provider's own blocks for replay. */
   z.object({
@@ -36,6 +67,7 @@ export const turnEventSchema = z.discriminatedUnion('kind', [
     isError: z.boolean(),
   }),
   z.object({ kind: z.literal('approval_requested'), callId: z.string(), approvalId: z.string(), summary: z.string() }),
+  z.object({ kind: z.literal('question_asked'), callId: z.string(), questionId: z.string(), text: z.string() }),
   z.object({ kind: z.literal('notice'), text: z.string() }),
   z.object({ kind: z.literal('turn_ended'), state: z.string(), reason: z.string().optional() }),
 ]);
@@ -46,8 +78,10 @@ export type TurnEvent = z.infer<typeof turnEventSchema>;
 export const turnPayloadSchema = z.object({
   text: z.string(),
   author: z.string(),
+  /** The author's id on the platform. */
+  authorId: z.string().optional(),
   messageId: z.string().optional(),
-  files: z.array(z.object({ name: z.string(), fetchKey: z.string() })).optional(),
+  files: z.array(attachedFileSchema).optional(),
 });
 
 export type TurnPayload = z.infer<typeof turnPayloadSchema>;

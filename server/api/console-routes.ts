@@ -2,7 +2,9 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '#core/kit/errors.ts';
 import { isSameSecret } from '../browser-session.ts';
-import { type StreamDeps, streamConversation } from './console-stream.ts';
+import type { ConsoleBackend } from '../console-backend.ts';
+import { sendEvents } from '../send-events.ts';
+import type { StreamDeps } from '../stream-conversation.ts';
 import { toWire } from './console-wire.ts';
 
 /** Longest text of one message, in UTF-8 bytes. */
@@ -29,7 +31,7 @@ const cursor = z.coerce
 /** The console API: what a terminal says, presses, reads and follows. Every request carries the operator token. */
 export function consoleRoutes(
   app: FastifyInstance,
-  deps: StreamDeps,
+  deps: StreamDeps & { readonly console: ConsoleBackend },
   options: { readonly operatorToken: string; readonly heartbeatMs: number; readonly signal: AbortSignal },
 ): void {
   let streams = 0;
@@ -79,9 +81,11 @@ export function consoleRoutes(
   app.get('/api/console/files', async (request, reply) => {
     const query = parse(placeSchema.extend({ message: z.string().max(200), index: cursor }), request);
     const part = (await deps.console.message(query, query.message))?.body.parts[query.index];
-    if (part?.type !== 'file') throw new AppError('request.not_found', 'There is no such file.');
+    const bytes = part?.type === 'file' ? await deps.console.file(part) : undefined;
+    if (bytes === undefined)
+      throw new AppError('request.not_found', 'There is no such file, or it is not kept any more.');
     // Never by its own type: a page sent by an agent must not run as ours.
-    return await reply.type('application/octet-stream').send(Buffer.from(part.dataBase64, 'base64'));
+    return await reply.type('application/octet-stream').send(bytes);
   });
 
   app.get('/api/console/stream', async (request, reply) => {
@@ -94,20 +98,15 @@ export function consoleRoutes(
       });
     }
     streams += 1;
-    reply.hijack();
-    for (const [name, value] of Object.entries(reply.getHeaders())) {
-      if (value !== undefined) reply.raw.setHeader(name, value);
-    }
-    // Proxies that buffer would turn a stream into a long silence.
-    reply.raw.writeHead(200, {
-      'content-type': 'text/event-stream',
-      'x-accel-buffering': 'no',
-      // A connection kept for later would hold up the stop of the server after its stream has ended.
-      connection: 'close',
-    });
     try {
+      const source = {
+        key: deps.console.keyOf(query),
+        changes: async (from: number, rowsMax: number) =>
+          (await deps.console.changes(query, from, rowsMax)).map(toWire),
+        subscribe: (listener: Parameters<typeof deps.console.subscribe>[1]) => deps.console.subscribe(query, listener),
+      };
       const { heartbeatMs, signal } = options;
-      await streamConversation(deps, reply.raw, { place: query, since, heartbeatMs, signal });
+      await sendEvents(deps, reply, { source, since, heartbeatMs, signal });
     } finally {
       streams -= 1;
     }

@@ -41,7 +41,7 @@ export function toWire(message: ConsoleMessage): WireMessage {
             type: 'file',
             name: part.name,
             mime: part.mime,
-            bytes: Buffer.byteLength(part.dataBase64, 'base64'),
+            bytes: part.bytes ?? Buffer.byteLength(part.dataBase64, 'base64'),
             index,
           }
         : part,

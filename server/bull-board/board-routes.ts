@@ -44,7 +44,10 @@ export async function boardRoutes(
     options: {
       uiConfig: {
         boardTitle: 'Switchyard',
-        miscLinks: [{ text: 'Log out', url: '/logout' }],
+        miscLinks: [
+          { text: 'Chat', url: '/chat' },
+          { text: 'Log out', url: '/logout' },
+        ],
         hideRedisDetails: true,
       },
     },

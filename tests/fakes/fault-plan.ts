@@ -1,6 +1,7 @@
 /** A failure the fake produces instead of, or around, the normal answer. */
 export type Fault =
   | { readonly kind: 'throttle'; readonly retryAfter: number }
+  /** Where a platform refuses with HTTP 200, `code` is 200 and `description` its error string. */
   | { readonly kind: 'status'; readonly code: number; readonly description: string }
   /** The connection breaks before anything happened. */
   | { readonly kind: 'dropBefore' }
@@ -13,7 +14,7 @@ export type Fault =
 interface Planned {
   readonly method: string;
   readonly fault: Fault;
-  readonly chatId: number | undefined;
+  readonly chatId: number | string | undefined;
   left: number;
 }
 
@@ -22,7 +23,7 @@ export class FaultPlan {
   readonly #planned: Planned[] = [];
 
   /** The next `times` calls of a method fail; `chatId` narrows it to one chat. */
-  next(method: string, fault: Fault, times = 1, chatId?: number): void {
+  next(method: string, fault: Fault, times = 1, chatId?: number | string): void {
     this.#planned.push({ method, fault, chatId, left: times });
   }
 
@@ -34,7 +35,7 @@ export class FaultPlan {
   take(method: string, chatId: unknown): Fault | undefined {
     const planned = this.#planned.find(
       (candidate) =>
-        candidate.method === method && (candidate.chatId === undefined || candidate.chatId === Number(chatId)),
+        candidate.method === method && (candidate.chatId === undefined || String(candidate.chatId) === String(chatId)),
     );
     if (planned === undefined) return undefined;
     planned.left -= 1;

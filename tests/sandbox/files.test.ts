@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
@@ -38,6 +39,30 @@ describe('files', () => {
       offset += Buffer.byteLength(part.text);
     }
     expect(text).toBe('é漢🚂'.repeat(1000));
+  });
+
+  test('bytes of any kind and an attachment of the largest size come back as they were', async () => {
+    const bytes = randomBytes(20 * 1024 * 1024);
+    expect(await sandbox.writeFile('inbox/film.bin', bytes, { append: false, signal })).toEqual({
+      bytes: bytes.length,
+    });
+    const whole = await sandbox.readBytes('inbox/film.bin', { bytesMax: bytes.length + 1, signal });
+    expect(whole.totalBytes).toBe(bytes.length);
+    expect(whole.bytes.equals(bytes)).toBe(true);
+    const head = await sandbox.readBytes('inbox/film.bin', { bytesMax: 5, signal });
+    expect([head.bytes.length, head.totalBytes]).toEqual([5, bytes.length]);
+    // Shorter than before: nothing of the old content is left behind it.
+    await sandbox.writeFile('inbox/film.bin', bytes.subarray(0, 9 * 1024 * 1024), { append: false, signal });
+    expect((await sandbox.readBytes('inbox/film.bin', { bytesMax: 1, signal })).totalBytes).toBe(9 * 1024 * 1024);
+    await run(sandbox, 'rm inbox/film.bin; ln -s /etc/passwd inbox/link; : > inbox/empty');
+    await expect(sandbox.readBytes('inbox/link', { bytesMax: 10, signal })).rejects.toMatchObject(refused);
+    await expect(
+      sandbox.writeFile('inbox/link', bytes.subarray(0, 9), { append: false, signal }),
+    ).rejects.toMatchObject(refused);
+    expect(await sandbox.readBytes('inbox/empty', { bytesMax: 10, signal })).toEqual({
+      bytes: Buffer.alloc(0),
+      totalBytes: 0,
+    });
   });
 
   test('large files go through in one call, too large ones are refused with a mend', async () => {

@@ -5,13 +5,16 @@ import { inject, vi } from 'vitest';
 import type { RawEvent } from '#bots/channel.ts';
 import { ConsoleChannel } from '#bots/console/console-channel.ts';
 import { openConsoleDesk } from '#bots/console/console-desk.ts';
-import { ConsoleFeed } from '#bots/console/console-feed.ts';
+import { HostedFeed } from '#bots/hosted/hosted-feed.ts';
+import { WebChannel } from '#bots/web/web-channel.ts';
+import { openWebDesk } from '#bots/web/web-desk.ts';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
 import { systemClock } from '#core/kit/clock.ts';
 import { newToken } from '#core/kit/ids.ts';
 import type { TurnNote } from '#server/console-backend.ts';
 import type { LaneView } from '#server/lane-routes.ts';
 import { type Server, type ServerOptions, startServer } from '#server/start-server.ts';
+import { dropMessage, listUndelivered, resendMessage } from '#core/outbox/undelivered.ts';
 import { openTestDatabase, type TestDatabase } from './database.ts';
 
 /** A gateway with nothing behind it but the console: tests play the part of the agents. */
@@ -46,7 +49,8 @@ export async function openConsoleStage(options: Partial<ServerOptions> = {}): Pr
   const logLines: string[] = [];
   const log = pino({ level: 'debug' }, { write: (line: string) => void logLines.push(line) });
   const channel = new ConsoleChannel({ db: database.db, log });
-  const feed = new ConsoleFeed({ databaseUrl: database.url, log, clock: systemClock });
+  const web = new WebChannel({ db: database.db, log });
+  const feed = new HostedFeed({ databaseUrl: database.url, log, clock: systemClock });
   const stop = new AbortController();
   const connection = new Redis(inject('redisUrl'), { maxRetriesPerRequest: null });
   const queue = new Queue(`lanes-${newToken(6)}`, { connection });
@@ -58,12 +62,18 @@ export async function openConsoleStage(options: Partial<ServerOptions> = {}): Pr
     startServer(
       {
         console: openConsoleDesk({ db: database.db, channel, feed }),
+        web: openWebDesk({ db: database.db, channel: web, feed }),
         queues: [queue],
         hooks: [],
         reads: {
           readLane: async () => state.lane,
           countUndelivered: async () => state.undelivered,
           readTurns: async () => state.turns,
+        },
+        outbox: {
+          list: async () => await listUndelivered(database.db),
+          resend: async (id) => await resendMessage(database.db, id),
+          drop: async (id) => await dropMessage(database.db, id),
         },
         checks: [
           {

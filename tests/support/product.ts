@@ -25,6 +25,8 @@ export interface ProductOptions {
   readonly agents?: readonly TestAgent[];
   readonly script?: Script;
   readonly env?: Readonly<Record<string, string>>;
+  /** Lines of `switchyard.yaml`. */
+  readonly yaml?: string;
 }
 
 interface Running {
@@ -96,8 +98,10 @@ export class Product implements AsyncDisposable {
       TELEGRAM_API_ROOT: telegram.apiRoot,
       DOCKER_HOST: inject('dockerHost'),
       LOG_LEVEL: 'debug',
+      SWITCHYARD_CONFIG: path.join(folder, 'switchyard.yaml'),
       ...options.env,
     };
+    if (options.yaml !== undefined) writeFileSync(path.join(folder, 'switchyard.yaml'), options.yaml);
     return new Product({ telegram, model, database, folder, env });
   }
 

@@ -1,23 +1,18 @@
-import type { Db } from '#core/kit/database.ts';
-import type { Log } from '#core/kit/log.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { paceKey } from '#core/outbox/outbox-store.ts';
 import type { ChannelSender } from '#core/outbox/channel-sender.ts';
-import { putMessages } from '#core/outbox/put-messages.ts';
-import type { Conversation } from '#core/sessions/origin.ts';
+import { draftView, postView, streamView, type View, type ViewContext } from './live-views.ts';
+import type { LiveStage } from './live-stage.ts';
+import type { Painter } from './preview-pump.ts';
 
-/** A draft preview lasts 30 s on Telegram; refreshed in time it never vanishes during a long tool call. */
-const draftKeepAliveMs = 20_000;
-/** A posted message appears after this much text or time, so that a short answer is one message without edits. */
-const firstPostChars = 120;
-const firstPostMs = 2000;
 /** A status line shows only for work that takes longer than a person notices. */
 const statusDelayMs = 1500;
-
-/** After an outage nobody wants to watch an old answer grow. */
-const previewValidMs = 60_000;
-/** Platforms drop their typing sign after about five seconds. */
-const typingEveryMs = 4000;
 /** How long a model may think before the thread shows that something is happening. */
 const firstSignMs = 300;
+/** A preview that was refused without being told for how long is not tried again for this long. */
+const refusedMs = 1000;
+/** A platform that answers no sooner does not hold up the turn: a stop must be seen within a second. */
+const farewellMs = 700;
 
 /** Shows an answer while it is written. Everything here is best effort: the final message goes through the outbox. */
 export interface LiveAnswer {
@@ -35,27 +30,21 @@ export interface LiveAnswer {
   close(): Promise<void>;
 }
 
-export interface LiveAnswerOptions {
-  readonly db: Db;
-  readonly log: Log;
+export interface LiveAnswerOptions extends Omit<ViewContext, 'sender'> {
+  readonly stage: LiveStage;
   /** Undefined in a worker that does not hold the account's token. */
   readonly sender: ChannelSender | undefined;
-  readonly conversation: Conversation;
-  readonly sessionId: string;
-  readonly turnId: string;
-  /** 31-bit id of the platform's draft, the same for the whole turn. */
-  readonly draftId: number;
 }
 
-/** Picks the way the channel can show a growing answer: native draft, edits of a posted message, or not at all. */
+/** Picks the way the channel can show a growing answer: native draft, native stream, edits of a message, or not at all. */
 export function createLiveAnswer(options: LiveAnswerOptions): LiveAnswer {
   const { sender, conversation } = options;
-  const capabilities = sender?.capabilities(conversation);
-  if (sender === undefined || capabilities === undefined) return silent;
-  if (capabilities.nativeStream === 'draft')
-    return new PacedView(draftView(options, sender), capabilities.editIntervalMs);
-  if (capabilities.canEdit) return new PacedView(postView(options, sender), capabilities.editIntervalMs);
-  return silent;
+  if (sender === undefined) return silent;
+  const context: ViewContext = { ...options, sender };
+  const { nativeStream, canEdit } = sender.capabilities(conversation);
+  if (nativeStream === 'draft') return new PacedView(context, draftView(context));
+  if (nativeStream === 'append' && sender.openStream !== undefined) return new PacedView(context, streamView(context));
+  return canEdit ? new PacedView(context, postView(context)) : silent;
 }
 
 const silent: LiveAnswer = {
@@ -67,85 +56,64 @@ const silent: LiveAnswer = {
   close: async () => {},
 };
 
-interface View {
-  show(state: { readonly key: string; readonly text: string; readonly status: string }): Promise<void>;
-  /** Whether there is enough to be worth showing. */
-  isReady(text: string, ageMs: number): boolean;
-  /** Shows again after this long without news; 0 for never. */
-  readonly keepAliveMs: number;
-}
-
-function draftView(options: LiveAnswerOptions, sender: ChannelSender): View {
-  return {
-    keepAliveMs: draftKeepAliveMs,
-    isReady: () => true,
-    show: async ({ text, status }) => {
-      const shown = status === '' ? text : `${text}${text === '' ? '' : '\n\n'}_${status}_`;
-      await sender.draft(options.conversation, options.draftId, shown);
-    },
-  };
-}
-
-function postView(options: LiveAnswerOptions, sender: ChannelSender): View {
-  let posted = '';
-  return {
-    keepAliveMs: typingEveryMs,
-    isReady: (text, ageMs) => text.length >= firstPostChars || (text !== '' && ageMs >= firstPostMs),
-    show: async ({ key, text }) => {
-      // Nothing new to read: the typing sign says that work goes on.
-      if (text === '' || text === posted) return await sender.typing(options.conversation);
-      posted = text;
-      await putMessages(options.db, [
-        {
-          key,
-          conversation: options.conversation,
-          importance: 'progress',
-          sessionId: options.sessionId,
-          turnId: options.turnId,
-          isFinal: false,
-          validMs: previewValidMs,
-          body: { parts: [{ type: 'markdown', markdown: `${text} …` }] },
-        },
-      ]);
-    },
-  };
-}
-
 /** One show in flight, always of the latest state: a slow platform slows the preview, never the turn. */
-class PacedView implements LiveAnswer {
+class PacedView implements LiveAnswer, Painter {
+  readonly #context: ViewContext;
   readonly #view: View;
-  readonly #intervalMs: number;
+  readonly #paceKey: string;
   #key = '';
   #text = '';
   #status = '';
-  #startedAt = Date.now();
+  #firstTextAt = 0;
   #statusAt = 0;
   #shownAt = 0;
+  #pausedUntil = 0;
+  #slowdown = 1;
   #isDirty = false;
   #isPaused = true;
   #isClosed = false;
-  #timer: NodeJS.Timeout | undefined;
+  #isSeen = false;
+  #begun: Promise<void> = Promise.resolve();
   #inFlight: Promise<void> | undefined;
 
-  constructor(view: View, intervalMs: number) {
+  constructor(context: ViewContext, view: View) {
+    this.#context = context;
     this.#view = view;
-    this.#intervalMs = intervalMs;
+    this.#paceKey = paceKey(context.conversation, context.sender.capabilities(context.conversation));
+  }
+
+  get isFirst(): boolean {
+    return !this.#isSeen && this.#text !== '';
   }
 
   begin(key: string): void {
+    const { stage } = this.#context;
     this.#key = key;
     this.#isPaused = false;
-    this.#startedAt = Date.now();
-    this.reset();
-    this.#schedule(firstSignMs);
+    this.#isSeen = false;
+    this.#text = '';
+    this.#status = '';
+    this.#begun = this.#view.begin(key).catch((err: unknown) => {
+      stage.log.debug({ err }, 'preview could not be begun');
+    });
+    void stage.readPace(this.#paceKey).then(
+      ({ pausedMs, slowdown }) => {
+        this.#pausedUntil = Math.max(this.#pausedUntil, Date.now() + pausedMs);
+        this.#slowdown = slowdown;
+      },
+      () => undefined,
+    );
+    this.#ask(firstSignMs);
   }
 
   reset(): void {
+    if (this.#text !== '') this.#view.restart();
     this.#text = '';
     this.#status = '';
   }
 
   push(delta: string): void {
+    if (this.#text === '') this.#firstTextAt = Date.now();
     this.#text += delta;
     this.#status = '';
     this.#changed();
@@ -156,56 +124,83 @@ class PacedView implements LiveAnswer {
     this.#status = text;
     this.#statusAt = Date.now();
     this.#isDirty = true;
-    this.#schedule(statusDelayMs);
+    this.#ask(statusDelayMs);
   }
 
   async pause(): Promise<void> {
     this.#isPaused = true;
-    clearTimeout(this.#timer);
-    await this.#inFlight;
-    this.reset();
+    this.#context.stage.pump.forget(this);
+    await this.#settled();
+    this.#text = '';
+    this.#status = '';
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    clearTimeout(this.#timer);
-    await this.#inFlight;
+    this.#context.stage.pump.forget(this);
+    await this.#settled();
+  }
+
+  async #settled(): Promise<void> {
+    if (this.#inFlight === undefined) return;
+    await Promise.race([this.#inFlight, delay(farewellMs, undefined, { ref: false })]);
   }
 
   #changed(): void {
     this.#isDirty = true;
-    const ageMs = Date.now() - this.#startedAt;
-    if (!this.#view.isReady(this.#text, ageMs)) {
-      // Counted from the beginning: words that drip in must not put it off one by one.
-      this.#schedule(Math.max(firstPostMs - ageMs, 1));
+    const firstMs = Date.now() - this.#firstTextAt;
+    if (this.#view.isReady(this.#text, firstMs)) {
+      this.#ask(this.#shownAt + this.#view.intervalMs * this.#slowdown - Date.now());
       return;
     }
-    const waitMs = this.#shownAt + this.#intervalMs - Date.now();
-    if (waitMs > 0) this.#schedule(waitMs);
-    else this.#show();
+    // Counted from the first word: words that drip in must not put it off one by one.
+    const waitMs = this.#isSeen ? this.#shownAt + this.#view.patienceMs - Date.now() : this.#view.patienceMs - firstMs;
+    this.#ask(Math.max(waitMs, 1));
   }
 
-  #schedule(ms: number): void {
-    if (this.#isClosed || this.#isPaused || ms <= 0) return;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#show(), ms);
-  }
-
-  #show(): void {
+  #ask(ms: number): void {
     if (this.#isClosed || this.#isPaused || this.#inFlight !== undefined) return;
-    clearTimeout(this.#timer);
+    this.#context.stage.pump.ask(this, Math.max(ms, this.#pausedUntil - Date.now()));
+  }
+
+  async paint(): Promise<void> {
+    if (this.#isClosed || this.#isPaused || this.#inFlight !== undefined) return;
+    this.#inFlight = this.#show().finally(() => {
+      this.#inFlight = undefined;
+      if (this.#isDirty) this.#changed();
+      else if (this.#view.keepAliveMs > 0) this.#ask(this.#view.keepAliveMs);
+    });
+    await this.#inFlight;
+  }
+
+  async #show(): Promise<void> {
+    await this.#begun;
+    if (this.#isClosed || this.#isPaused) return;
     this.#isDirty = false;
     // A sign that something happens is not an edit: the first text must not wait behind it.
-    if (this.#text !== '') this.#shownAt = Date.now();
+    if (this.#text !== '') {
+      this.#shownAt = Date.now();
+      this.#isSeen = true;
+    }
     const status = this.#status !== '' && Date.now() - this.#statusAt >= statusDelayMs / 2 ? this.#status : '';
-    this.#inFlight = this.#view
-      .show({ key: this.#key, text: this.#text, status })
-      // A preview that fails is not worth a word: the final message is what counts.
-      .catch(() => {})
-      .finally(() => {
-        this.#inFlight = undefined;
-        if (this.#isDirty) this.#changed();
-        else this.#schedule(this.#view.keepAliveMs);
-      });
+    try {
+      await this.#view.show({ key: this.#key, text: this.#text, status });
+    } catch (err) {
+      this.#refused(err);
+    }
+  }
+
+  /** A preview that fails is not worth a word: the final message is what counts. But nobody is asked twice to wait. */
+  #refused(err: unknown): void {
+    const { stage, sender } = this.#context;
+    const failure = sender.classify(err);
+    stage.log.debug({ reason: failure.reason, kind: failure.kind }, 'preview was not shown');
+    const afterMs = failure.afterMs ?? refusedMs;
+    this.#pausedUntil = Date.now() + afterMs;
+    this.#isDirty = true;
+    if (failure.kind !== 'throttled') return;
+    this.#slowdown = Math.min(16, this.#slowdown * 2);
+    const key = failure.scope === 'account' ? `${sender.channel}:${sender.account}` : this.#paceKey;
+    stage.noteThrottled(key, afterMs).catch(() => undefined);
   }
 }

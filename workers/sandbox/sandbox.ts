@@ -50,9 +50,14 @@ export interface Sandbox {
     path: string,
     options: { readonly offset?: number; readonly bytesMax: number; readonly signal: AbortSignal },
   ): Promise<{ readonly text: string; readonly totalBytes: number }>;
+  /** The bytes of a file as they are; fewer than `bytesMax` only at its end. */
+  readBytes(
+    path: string,
+    options: { readonly bytesMax: number; readonly signal: AbortSignal },
+  ): Promise<{ readonly bytes: Buffer; readonly totalBytes: number }>;
   writeFile(
     path: string,
-    content: string,
+    content: string | Uint8Array,
     options: { readonly append: boolean; readonly signal: AbortSignal },
   ): Promise<{ readonly bytes: number }>;
   listFiles(

@@ -20,6 +20,8 @@ const columnsMax = 400;
 const listBytesMax = 1 << 20;
 /** Largest body of one answer; longer files are read in parts. */
 const readBytesMax = 4 << 20;
+/** Body of one write; the toolbox takes frames of 16 MiB. */
+const writeBytesMax = 8 << 20;
 /** Most bytes of output one command may keep, the toolbox's cap. */
 const outputBytesMax = 4 << 20;
 
@@ -63,10 +65,38 @@ export function createSessionSandbox(deps: SessionSandboxDeps): Sandbox {
       return { text: toWellFormed(new TextDecoder().decode(body, { stream: isCut })), totalBytes };
     },
 
+    readBytes: async (path, { bytesMax, signal }) => {
+      const parts: Buffer[] = [];
+      let length = 0;
+      let totalBytes = 0;
+      do {
+        const bytes = Math.min(bytesMax - length, readBytesMax);
+        const { done, body } = await ask(
+          { op: 'read', path, offset: length, bytes },
+          { bytesMax: bytes, signal, path },
+        );
+        parts.push(body);
+        length += body.length;
+        totalBytes = done.total ?? length;
+        // A file that shrinks while it is read ends where it ends.
+        if (body.length === 0) break;
+      } while (length < Math.min(bytesMax, totalBytes));
+      return { bytes: Buffer.concat(parts), totalBytes };
+    },
+
     writeFile: async (path, content, { append, signal }) => {
-      const body = Buffer.from(content.toWellFormed());
-      const { done } = await ask({ op: 'write', path, append }, { body, bytesMax: 0, signal, path });
-      return { bytes: done.bytes ?? 0 };
+      const bytes = typeof content === 'string' ? Buffer.from(content.toWellFormed()) : Buffer.from(content);
+      // One frame holds less than the largest attachment; a text that long is refused, so that it is written in parts.
+      const stepBytes = typeof content === 'string' ? bytes.length : writeBytesMax;
+      let written = 0;
+      do {
+        const body = bytes.subarray(written, written + stepBytes);
+        const request = { op: 'write', path, append: append || written > 0 } as const;
+        const { done } = await ask(request, { body, bytesMax: 0, signal, path });
+        written += body.length;
+        if ((done.bytes ?? 0) !== body.length) break;
+      } while (written < bytes.length);
+      return { bytes: written };
     },
 
     listFiles: async (path, { recursive, entriesMax, signal }) => {

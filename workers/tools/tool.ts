@@ -38,6 +38,17 @@ export interface ToolClaim {
   readonly summary: string;
 }
 
+/** Where a call stands that needs a person: still waiting, or its result. */
+export type Parked =
+  | { readonly state: 'waiting'; readonly questionId: string; readonly text: string }
+  | { readonly state: 'done'; readonly result: ToolResult };
+
+/** What a call that waits may know of itself. */
+export interface ParkContext extends Pick<ToolContext, 'sessionId' | 'turnId' | 'agent' | 'origin'> {
+  /** Unique within the turn, and the same in every pass. */
+  readonly callKey: string;
+}
+
 /** A tool an agent may call. */
 export interface Tool<Arguments = unknown> {
   readonly name: string;
@@ -50,4 +61,9 @@ export interface Tool<Arguments = unknown> {
   readonly isIdempotent: boolean;
   claim(args: Arguments): ToolClaim;
   run(args: Arguments, context: ToolContext): Promise<ToolResult>;
+  /**
+   * For a tool that waits for a person, called instead of `run`: asks once, then says in every later pass of the turn
+   * whether there is a result. While it waits the turn holds no worker.
+   */
+  park?(args: Arguments, context: ParkContext): Promise<Parked>;
 }

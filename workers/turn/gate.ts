@@ -1,7 +1,7 @@
 import { agentRights, approversOf } from '#core/agents/agent-rights.ts';
 import { type ApprovalAction, actionDigest } from '#core/approvals/approval.ts';
-import { approvalCard } from '#core/approvals/approval-card.ts';
 import { consumeApproval } from '#core/approvals/consume-approval.ts';
+import { findCopies } from '#core/approvals/find-copies.ts';
 import { findApprovalOfCall } from '#core/approvals/list-approvals.ts';
 import { requestApproval } from '#core/approvals/request-approval.ts';
 import { appendAudit } from '#core/audit/append-audit.ts';
@@ -10,7 +10,6 @@ import type { Clock } from '#core/kit/clock.ts';
 import { coalesce } from '#core/kit/coalesce.ts';
 import type { Db } from '#core/kit/database.ts';
 import { jsonSchema } from '#core/kit/json.ts';
-import { putMessages } from '#core/outbox/put-messages.ts';
 import { roleOf } from '#core/people/identify.ts';
 import type { PersonRole } from '#core/people/person.ts';
 import { type Decision, decide } from '#core/permissions/decide.ts';
@@ -24,6 +23,8 @@ export interface GateDeps {
   readonly db: Db;
   readonly clock: Clock;
   readonly rolePolicies: Readonly<Record<PersonRole, Policy>>;
+  /** Where requests are shown besides where they are asked; undefined for the people who may decide, when need be. */
+  readonly notify: readonly string[] | undefined;
 }
 
 type GateCall = Parameters<Gate>[0];
@@ -139,22 +140,26 @@ async function answerOf(deps: GateDeps, call: GateCall): Promise<GateDecision | 
 
 async function ask(deps: GateDeps, call: GateCall, decision: Decision, summary: string): Promise<GateDecision> {
   const { agent, work, claim } = call;
+  const rules = {
+    risk: claim.risk,
+    requesterId: work.origin.personId,
+    approvers: approversOf(agent, decision.approvers),
+    requesterMayApprove: agent.approval.requester_may_approve,
+  };
+  const copies = await findCopies(deps.db, rules, deps.notify);
   const approvalId = await deps.db.transaction().execute(async (tx) => {
     const requested = await requestApproval(tx, {
+      ...rules,
       sessionId: work.sessionId,
       turnId: work.turnId,
       callId: call.callKey,
       agentName: agent.name,
       action: actionOf(call),
       summary,
-      risk: claim.risk,
-      requesterId: work.origin.personId,
-      approvers: approversOf(agent, decision.approvers),
-      requesterMayApprove: agent.approval.requester_may_approve,
       conversation: work.origin,
+      copies,
       validMs: agent.approval.expires_minutes * minuteMs,
     });
-    await putMessages(tx, [approvalCard(requested.approval, requested.tokens)]);
     if (requested.audit !== undefined) await appendAudit(tx, [requested.audit]);
     return requested.approval.id;
   });

@@ -8,6 +8,8 @@ import type { PassOutcome, TurnDeps, TurnMessage, TurnWork } from './turn-deps.t
 
 /** Keeps a database that refuses connections from being asked in a hot loop. */
 const awayPauseMs = 500;
+/** A turn that begins later than this after it was accepted has most likely waited for another one. */
+const queuedMs = 3000;
 
 /**
  * Runs a claimed turn and gives its outcome in the lane's words. Rejects only with a `TurnAbort` when fenced out. A turn
@@ -39,7 +41,7 @@ export async function runClaimedTurn(deps: TurnDeps, turn: ClaimedTurn, context:
   const events = outcome.events.map(toNewEvent);
   return {
     state: outcome.state,
-    ...(outcome.state === 'waiting' ? { waitingFor: 'approval' as const } : {}),
+    ...(outcome.state === 'waiting' ? { waitingFor: outcome.waitingFor ?? ('approval' as const) } : {}),
     ...(outcome.errorCode === undefined ? {} : { errorCode: outcome.errorCode }),
     events,
     outbox: outcome.messages.map(toOutboxItem),
@@ -59,6 +61,7 @@ function toWork(turn: ClaimedTurn): TurnWork {
     origin: turn.origin,
     attempts: turn.attempts,
     crashes: turn.crashes,
+    isQueued: Date.now() - turn.acceptedAtMs > queuedMs,
     messages: [{ turnId: turn.id, payload: turnPayloadSchema.parse(turn.payload) }, ...turn.absorbed.map(toMessage)],
   };
 }

@@ -2,7 +2,9 @@ import type { AgentProfile } from '#core/agents/agent-profile.ts';
 import { AppError, toAppError } from '#core/kit/errors.ts';
 import { toWellFormed } from '#core/kit/json.ts';
 import type { ToolCallPart } from '#core/models/model-port.ts';
+import type { TurnEvent } from '#core/turns/turn-event.ts';
 import type { LiveAnswer } from '../delivery/live-answer.ts';
+import type { ProgressCard } from '../delivery/progress-card.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import type { Tool, ToolContext, ToolResult } from '../tools/tool.ts';
 import type { LoopDetector } from './loop-detector.ts';
@@ -18,6 +20,7 @@ interface CallPass {
   readonly agent: AgentProfile;
   readonly log: TurnLog;
   readonly live: LiveAnswer;
+  readonly card: ProgressCard;
   readonly loops: LoopDetector;
   readonly signal: AbortSignal;
   readonly reach: () => Promise<void>;
@@ -34,14 +37,17 @@ interface ReadyCall {
 type Prepared =
   | { readonly kind: 'ready'; readonly ready: ReadyCall }
   | { readonly kind: 'finished'; readonly call: ToolCallPart; readonly result: ToolResult }
-  | { readonly kind: 'waiting'; readonly call: ToolCallPart; readonly approvalId: string; readonly summary: string };
+  | { readonly kind: 'waiting'; readonly waitingFor: AwaitedPerson; readonly event: TurnEvent };
+
+/** What a turn that needs a person waits for: a yes or no, or an answer. */
+export type AwaitedPerson = 'approval' | 'person';
 
 /**
  * Carries out the open calls of the last answer in the model's order; neighbours that declare themselves parallel-safe
  * run together. A call that needs a person stops the line: what stands behind it may build on it.
- * @returns the id of the approval that is waited for, or undefined when every call has its result.
+ * @returns what is waited for, or undefined when every call has its result.
  */
-export async function runOpenCalls(pass: CallPass): Promise<string | undefined> {
+export async function runOpenCalls(pass: CallPass): Promise<AwaitedPerson | undefined> {
   const wasStarted = new Set(pass.log.openCalls().flatMap((call) => (pass.log.wasStarted(call.id) ? [call.id] : [])));
   for (const group of groupCalls(pass, pass.log.openCalls())) {
     const prepared: Prepared[] = [];
@@ -55,15 +61,18 @@ export async function runOpenCalls(pass: CallPass): Promise<string | undefined> 
       pass.live.status(ready.map(({ tool, args }) => tool.claim(args).summary.slice(0, statusCharsMax)).join('; '));
       await Promise.all(
         ready.map(async (item) => {
-          finish(pass, item.call, await run(pass, item));
+          const step = pass.log.callKey(item.call.id);
+          pass.card.started(step, item.tool.claim(item.args).summary);
+          const result = await run(pass, item, step);
+          pass.card.finished(step, result.isError);
+          finish(pass, item.call, result);
         }),
       );
     }
     const waiting = prepared.find((item) => item.kind === 'waiting');
     if (waiting !== undefined) {
-      const { call, approvalId, summary } = waiting;
-      pass.log.add({ kind: 'approval_requested', callId: call.id, approvalId, summary });
-      return approvalId;
+      pass.log.add(waiting.event);
+      return waiting.waitingFor;
     }
   }
   return undefined;
@@ -122,15 +131,46 @@ async function prepare(pass: CallPass, call: ToolCallPart, wasStarted: boolean):
   });
   switch (decision.effect) {
     case 'allow':
+      if (tool.park !== undefined) return await park(pass, call, args.data, tool.park.bind(tool));
       return { kind: 'ready', ready: { call, tool, args: args.data, isLooping: verdict === 'warn' } };
     case 'deny':
       return refuse(decision.reason);
     case 'wait':
-      return { kind: 'waiting', call, approvalId: decision.approvalId, summary: decision.summary };
+      return {
+        kind: 'waiting',
+        waitingFor: 'approval',
+        event: {
+          kind: 'approval_requested',
+          callId: call.id,
+          approvalId: decision.approvalId,
+          summary: decision.summary,
+        },
+      };
   }
 }
 
-async function run(pass: CallPass, ready: ReadyCall): Promise<ToolResult> {
+/** Asks a person, or hands over what they answered. */
+async function park(
+  pass: CallPass,
+  call: ToolCallPart,
+  args: unknown,
+  ask: NonNullable<Tool['park']>,
+): Promise<Prepared> {
+  const { sessionId, turnId, origin } = pass.work;
+  try {
+    const callKey = pass.log.callKey(call.id);
+    const parked = await ask(args, { sessionId, turnId, agent: pass.agent, origin, callKey });
+    if (parked.state === 'done') return { kind: 'finished', call, result: parked.result };
+    const { questionId, text } = parked;
+    return { kind: 'waiting', waitingFor: 'person', event: { kind: 'question_asked', callId: call.id, questionId, text } };
+  } catch (err) {
+    const error = toAppError(err);
+    if (!error.isForChat) throw err;
+    return { kind: 'finished', call, result: { text: error.text, isError: true } };
+  }
+}
+
+async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<ToolResult> {
   const { deps, work, agent, signal } = pass;
   let opened: Promise<Sandbox> | undefined;
   const context: ToolContext = {
@@ -144,7 +184,11 @@ async function run(pass: CallPass, ready: ReadyCall): Promise<ToolResult> {
       return opened;
     },
     // The last line says where a command is; all of it would push the conversation off the screen.
-    progress: (text) => pass.live.status((text.trimEnd().split('\n').at(-1) ?? '').slice(-statusCharsMax)),
+    progress: (text) => {
+      const line = (text.trimEnd().split('\n').at(-1) ?? '').slice(-statusCharsMax);
+      pass.live.status(line);
+      pass.card.detail(step, line);
+    },
   };
   try {
     const result = await ready.tool.run(ready.args, context);

@@ -6,14 +6,17 @@ import type { ModelMessage, ModelTool } from '#core/models/model-port.ts';
 import type { NewMessage } from '#core/outbox/put-messages.ts';
 import { readEvents } from '#core/sessions/session-store.ts';
 import { placeEvents, toolCalls } from '#core/turns/build-context.ts';
-import { createLiveAnswer, type LiveAnswer } from '../delivery/live-answer.ts';
+import type { LiveAnswer } from '../delivery/live-answer.ts';
+import type { ProgressCard } from '../delivery/progress-card.ts';
 import { LoopDetector } from './loop-detector.ts';
 import { runOpenCalls } from './run-open-calls.ts';
 import { systemPrompt } from './system-prompt.ts';
+import { takeInFiles } from './take-in-files.ts';
 import type { ModelAnswer, PassOutcome, TurnControl, TurnDeps, TurnMessage, TurnWork } from './turn-deps.ts';
 import { answerEvent, TurnLog } from './turn-log.ts';
 import { failureText, noticeMessage, sayKey, sayMessage } from './turn-messages.ts';
-import { draftIdOf, toModelTools } from './turn-setup.ts';
+import { toModelTools } from './turn-setup.ts';
+import { openTurnView, withLastView } from './turn-view.ts';
 
 /** Workers a turn may take down before it is given up: more than bad luck, fewer than an outage. */
 const crashesMax = 4;
@@ -26,6 +29,7 @@ interface Pass {
   readonly agent: AgentProfile;
   readonly log: TurnLog;
   readonly live: LiveAnswer;
+  readonly card: ProgressCard;
   readonly loops: LoopDetector;
   readonly tools: readonly ModelTool[];
   readonly signal: AbortSignal;
@@ -44,15 +48,7 @@ export async function runTurn(deps: TurnDeps, work: TurnWork, control: TurnContr
   const log = new TurnLog(work.turnId, placeEvents(rows));
   for (const message of work.messages) addUserMessage(log, message);
 
-  const live = createLiveAnswer({
-    db: deps.db,
-    log: deps.log,
-    sender: deps.findSender(work.origin.channel, work.origin.account),
-    conversation: work.origin,
-    sessionId: work.sessionId,
-    turnId: work.turnId,
-    draftId: draftIdOf(work.turnId),
-  });
+  const { live, card, sign } = openTurnView(deps, work, log);
   const watchdog = new AbortController();
   const watchdogMs = work.kind === 'task' ? deps.limits.taskMs : deps.limits.messageMs;
   const timer = setTimeout(() => watchdog.abort(timeoutError(watchdogMs)), watchdogMs);
@@ -70,20 +66,25 @@ export async function runTurn(deps: TurnDeps, work: TurnWork, control: TurnContr
       agent,
       log,
       live,
+      card,
       loops,
       tools: toModelTools(agent, deps.tools),
       signal: AbortSignal.any([control.signal, watchdog.signal]),
       partial: '',
     };
+    sign.working();
     const outcome = await loop(pass);
-    await live.close();
-    return outcome;
+    await Promise.all([live.close(), card.close()]);
+    return withLastView(outcome, card, sign);
   } catch (err) {
-    await live.close();
+    await Promise.all([live.close(), card.close()]);
     const abort = control.signal.aborted ? control.signal.reason : err;
-    if (abort instanceof TurnAbort) return endAborted(abort, work, log, pass?.partial ?? '');
+    if (abort instanceof TurnAbort) {
+      return withLastView(endAborted(abort, work, log, pass?.partial ?? ''), card, sign);
+    }
     if (isDatabaseAway(err)) throw err;
-    return endFailed(deps, work, log, watchdog.signal.aborted ? watchdog.signal.reason : err, pass?.partial ?? '');
+    const reason: unknown = watchdog.signal.aborted ? watchdog.signal.reason : err;
+    return withLastView(endFailed(deps, work, log, reason, pass?.partial ?? ''), card, sign);
   } finally {
     clearTimeout(timer);
   }
@@ -102,6 +103,7 @@ async function loop(pass: Pass): Promise<PassOutcome> {
       if (waiting !== undefined) {
         return {
           state: 'waiting',
+          waitingFor: waiting,
           events: log.takeUnsaved(),
           messages: [],
           messagesIfCancelled: stopped(work, log, ''),
@@ -118,6 +120,9 @@ async function loop(pass: Pass): Promise<PassOutcome> {
         },
       );
     }
+    // Stored before a model reads of them; another message with files may come in with the same boundary.
+    for (let told = await takeInFiles(pass); told !== undefined; told = await takeInFiles(pass))
+      await reach(pass, told);
     const answer = await ask(pass);
     await Promise.all([answer.booked, pass.live.pause()]);
     const calls = toolCalls(answer.message);

@@ -7,6 +7,7 @@ import type { ChannelSender } from '#core/outbox/channel-sender.ts';
 import type { NewMessage } from '#core/outbox/put-messages.ts';
 import type { Origin } from '#core/sessions/origin.ts';
 import type { TurnEvent, TurnPayload } from '#core/turns/turn-event.ts';
+import type { LiveStage } from '../delivery/live-stage.ts';
 import type { SandboxPort } from '../sandbox/sandbox.ts';
 import type { Tool, ToolClaim } from '../tools/tool.ts';
 
@@ -24,6 +25,8 @@ export interface TurnWork {
   readonly attempts: number;
   /** Workers that died while they ran this turn. */
   readonly crashes: number;
+  /** Whether it waited behind another turn, so that its sender was shown that it was seen. */
+  readonly isQueued: boolean;
 }
 
 /** A message with the turn it was accepted as. */
@@ -50,6 +53,8 @@ export interface TurnControl {
 /** How a pass over a turn ended; the lane writes it in one transaction. */
 export interface PassOutcome {
   readonly state: 'done' | 'failed' | 'cancelled' | 'waiting' | 'released';
+  /** With `waiting`. */
+  readonly waitingFor?: 'approval' | 'person';
   readonly events: readonly TurnEvent[];
   readonly messages: readonly NewMessage[];
   /** Said instead when a cancel arrives before the end is written. */
@@ -122,5 +127,7 @@ export interface TurnDeps {
   readonly askModel: AskModel;
   readonly gate: Gate;
   readonly findSender: (channel: string, account: string) => ChannelSender | undefined;
+  /** What the live previews of all turns of this worker share. */
+  readonly liveStage: LiveStage;
   readonly limits: TurnLimits;
 }

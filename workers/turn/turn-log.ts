@@ -1,7 +1,7 @@
 import type { Json } from '#core/kit/json.ts';
 import type { ModelMessage, ToolCallPart } from '#core/models/model-port.ts';
 import { buildMessages, type PlacedEvent, toAssistantMessage, toolCalls } from '#core/turns/build-context.ts';
-import type { TurnEvent } from '#core/turns/turn-event.ts';
+import type { AttachedFile, TurnEvent } from '#core/turns/turn-event.ts';
 
 /** The log of one turn over the history of its session: what is stored, and what waits for the next boundary. */
 export class TurnLog {
@@ -17,6 +17,19 @@ export class TurnLog {
   /** Whether the message that was accepted as this turn stands in the log already. */
   hasMessageOf(turnId: string): boolean {
     return this.#own.some((event) => event.kind === 'user_message' && event.sourceTurnId === turnId);
+  }
+
+  /** Messages of this turn whose files nobody has taken in yet. */
+  messagesToTakeIn(): { readonly sourceTurnId: string; readonly files: readonly AttachedFile[] }[] {
+    const done = new Set(this.#own.flatMap((event) => (event.kind === 'files_received' ? [event.sourceTurnId] : [])));
+    return this.#own.flatMap((event) =>
+      event.kind === 'user_message' &&
+      event.files !== undefined &&
+      event.files.length > 0 &&
+      !done.has(event.sourceTurnId)
+        ? [{ sourceTurnId: event.sourceTurnId, files: event.files }]
+        : [],
+    );
   }
 
   add(...events: readonly TurnEvent[]): void {

@@ -1,71 +1,60 @@
-import { BotApiError, badRequest } from './bot-api-error.ts';
-import type { BotRequest, Upload } from './read-request.ts';
-import { checkEntities, checkKeyboard, checkText } from './validate.ts';
-import {
-  type FakeChat,
-  type FakeEntity,
-  type FakeFile,
-  type FakeMessage,
-  type FakeUser,
-  messageObject,
-  preciseNow,
-} from './world.ts';
-
-/** What the methods read and change; owned by the server. */
-export interface BotState {
-  readonly bot: FakeUser;
-  readonly chats: Map<number, FakeChat>;
-  readonly files: Map<string, FakeFile>;
-  readonly answers: Map<string, { text: string; isAlert: boolean } | undefined>;
-  commands: { command: string; description: string }[];
-  readonly reactions: { chatId: number; messageId: number; emoji: string[] }[];
-  /** Methods an older server does not have. */
-  readonly missingMethods: Set<string>;
-  nextFile: number;
-}
+import { z } from 'zod';
+import { badRequest } from './bot-api-error.ts';
+import type { BotState } from './bot-state.ts';
+import { applyEdit, openChat, ownEphemeral, ownMessage, postMessage, threadOf } from './chat-access.ts';
+import { checkRich } from './check-rich.ts';
+import { mediaMethods } from './media-methods.ts';
+import type { BotRequest } from './read-request.ts';
+import { allowedReactions, checkEntities, checkKeyboard, checkText } from './validate.ts';
+import { preciseNow } from './world.ts';
 
 type Method = (state: BotState, request: BotRequest) => unknown;
 
+const chatActions: ReadonlySet<unknown> = new Set(['typing', 'upload_document', 'upload_photo']);
+
 /** Every Bot API method the fake serves, except getUpdates. */
 export const botMethods: Readonly<Record<string, Method>> = {
+  ...mediaMethods,
   getMe: (state) => ({
     ...state.bot,
     can_join_groups: true,
-    can_read_all_group_messages: false,
+    can_read_all_group_messages: state.readsAllGroupMessages,
     supports_inline_queries: false,
-    has_topics_enabled: true,
+    has_topics_enabled: state.hasTopics,
+    allows_users_to_create_topics: state.hasTopics,
   }),
-  deleteWebhook: () => true,
+  setWebhook: (state, { params }) => state.webhook.set(params),
+  deleteWebhook: (state) => state.webhook.remove(),
+  getWebhookInfo: (state) => state.webhook.info(),
   sendMessage: (state, { params }) => {
     const chat = openChat(state, params);
     const text = checkText(params['text'], 4096);
     const entities = checkEntities(text, params['entities']);
     return postMessage(state, chat, params, { text, entities, file: undefined });
   },
+  sendRichMessage: (state, { params }) => {
+    const chat = openChat(state, params);
+    return postMessage(state, chat, params, { ...checkRich(params['rich_message']), entities: [], file: undefined });
+  },
   editMessageText: (state, { params }) => {
     const { chat, message } = ownMessage(state, params);
-    const text = checkText(params['text'], 4096);
-    const entities = checkEntities(text, params['entities']);
+    const content = textContent(params);
     if (message.file !== undefined) throw badRequest('there is no text in the message to edit');
-    return applyEdit(chat, message, {
-      text,
-      entities,
-      buttons: checkKeyboard(params['reply_markup']),
-      file: undefined,
-    });
+    return applyEdit(chat, message, { ...content, buttons: checkKeyboard(params['reply_markup']), file: undefined });
   },
   editMessageReplyMarkup: (state, { params }) => {
     const { chat, message } = ownMessage(state, params);
     return applyEdit(chat, message, { ...message, buttons: checkKeyboard(params['reply_markup']) });
   },
-  editMessageMedia: (state, request) => {
-    const { chat, message } = ownMessage(state, request.params);
-    const media = request.params['media'];
-    const attached = typeof media === 'object' && media !== null && 'media' in media ? String(media.media) : '';
-    const upload = request.files.get(attached.replace('attach://', ''));
-    if (message.file === undefined || upload === undefined)
-      throw badRequest('there is no media in the message to edit');
-    return applyEdit(chat, message, { ...message, buttons: [], file: storeUpload(state, upload) });
+  editEphemeralMessageText: (state, { params }) => {
+    const { message, keyboard } = ownEphemeral(state, params);
+    Object.assign(message, { text: textContent(params).text, buttons: keyboard });
+    return true;
+  },
+  deleteEphemeralMessage: (state, { params }) => {
+    const { chat, id } = ownEphemeral(state, params);
+    chat.ephemerals.delete(id);
+    return true;
   },
   deleteMessage: (state, { params }) => {
     const chat = openChat(state, params);
@@ -73,27 +62,18 @@ export const botMethods: Readonly<Record<string, Method>> = {
     return true;
   },
   sendMessageDraft: (state, { params }) => {
-    const chat = openChat(state, params);
-    if (chat.type !== 'private') throw badRequest('TEXTDRAFT_PEER_INVALID');
-    const draftId = params['draft_id'];
-    if (typeof draftId !== 'number' || draftId === 0) throw badRequest('RANDOM_ID_INVALID');
     const text = checkText(params['text'], 4096, true);
-    const draft = {
-      draftId,
-      text,
-      entities: checkEntities(text, params['entities']),
-      threadId: threadOf(chat, params),
-      at: preciseNow(),
-    };
-    chat.drafts.push(draft);
-    chat.liveDraft = draft;
-    return true;
+    return showDraft(state, params, { text, entities: checkEntities(text, params['entities']) });
+  },
+  sendRichMessageDraft: (state, { params }) => {
+    const { text } = checkRich(params['rich_message']);
+    return showDraft(state, params, { text, entities: [] });
   },
   sendChatAction: (state, { params }) => {
     const chat = openChat(state, params);
-    if (params['action'] !== 'typing' && params['action'] !== 'upload_document')
-      throw badRequest('wrong parameter action in request');
-    chat.chatActions.push(params['action']);
+    if (!chatActions.has(params['action'])) throw badRequest('wrong parameter action in request');
+    threadOf(chat, params);
+    chat.chatActions.push(String(params['action']));
     return true;
   },
   answerCallbackQuery: (state, { params }) => {
@@ -121,119 +101,50 @@ export const botMethods: Readonly<Record<string, Method>> = {
     const chat = openChat(state, params);
     const messageId = Number(params['message_id']);
     if (!chat.messages.has(messageId)) throw badRequest('message to react not found');
-    const emoji = (params['reaction'] as { emoji?: string }[] | undefined) ?? [];
-    state.reactions.push({ chatId: chat.id, messageId, emoji: emoji.map((reaction) => reaction.emoji ?? '') });
+    const wanted = z.array(z.object({ type: z.literal('emoji'), emoji: z.string() })).parse(params['reaction'] ?? []);
+    if (wanted.length > 1) throw badRequest('REACTIONS_TOO_MANY');
+    const emoji = wanted.map((reaction) => reaction.emoji);
+    const isAllowed = emoji.every((each) => allowedReactions.has(each));
+    if (!isAllowed || (emoji.length > 0 && !chat.allowsReactions)) throw badRequest('REACTION_INVALID');
+    const [shown] = emoji;
+    if (shown === undefined) chat.reactions.delete(messageId);
+    else chat.reactions.set(messageId, shown);
+    state.reactions.push({ chatId: chat.id, messageId, emoji });
     return true;
   },
-  sendDocument: (state, request) => sendFile(state, request, 'document'),
-  sendPhoto: (state, request) => sendFile(state, request, 'photo'),
-  getFile: (state, { params }) => {
-    const file = state.files.get(String(params['file_id']));
-    if (file === undefined) throw badRequest('invalid file_id');
-    if (file.bytes.length > 20 * 1024 * 1024) throw badRequest('file is too big');
-    return {
-      file_id: file.fileId,
-      file_unique_id: `u${file.fileId}`,
-      file_size: file.bytes.length,
-      file_path: `documents/${file.fileId}`,
-    };
+  createForumTopic: (state, { params }) => {
+    const chat = openChat(state, params);
+    const name = typeof params['name'] === 'string' ? params['name'] : '';
+    const length = [...name].length;
+    if (length < 1 || length > 128) throw badRequest('TOPIC_NAME_INVALID');
+    if (chat.type === 'private' ? !state.hasTopics : !chat.isForum) throw badRequest('the chat is not a forum');
+    if (chat.type !== 'private' && !chat.canManageTopics) throw badRequest('not enough rights to create a topic');
+    // Number 1 of a forum is its General topic.
+    const id = Math.max(chat.nextMessageId, 2);
+    chat.nextMessageId = id + 1;
+    chat.topics.set(id, 'open');
+    chat.topicNames.set(id, name);
+    return { message_thread_id: id, name, icon_color: 7_322_096 };
   },
 };
 
-function sendFile(state: BotState, request: BotRequest, field: string): unknown {
-  const chat = openChat(state, request.params);
-  const attached = String(request.params[field] ?? '').replace('attach://', '');
-  const upload = request.files.get(attached) ?? request.files.get(field);
-  if (upload === undefined) throw badRequest(`there is no ${field} in the request`);
-  if (upload.bytes.length === 0) throw badRequest('file must be non-empty');
-  const text = checkText(request.params['caption'], 1024, true);
-  const entities = checkEntities(text, request.params['caption_entities']);
-  return postMessage(state, chat, request.params, { text, entities, file: storeUpload(state, upload) });
+function textContent(params: Record<string, unknown>) {
+  if (params['rich_message'] !== undefined) return { ...checkRich(params['rich_message']), entities: [] };
+  const text = checkText(params['text'], 4096);
+  return { text, entities: checkEntities(text, params['entities']), rich: undefined };
 }
 
-function storeUpload(state: BotState, upload: Upload): FakeFile {
-  const file = { fileId: `file${state.nextFile}`, ...upload };
-  state.nextFile += 1;
-  state.files.set(file.fileId, file);
-  return file;
-}
-
-/** The chat of a call, or the refusal a bot gets for it. */
-function openChat(state: BotState, params: Record<string, unknown>): FakeChat {
-  const chat = state.chats.get(Number(params['chat_id']));
-  if (chat === undefined) throw badRequest('chat not found');
-  if (chat.migratedTo !== undefined) {
-    throw new BotApiError(400, 'Bad Request: group chat was upgraded to a supergroup chat', {
-      migrate_to_chat_id: chat.migratedTo,
-    });
-  }
-  if (chat.state === 'blocked') throw new BotApiError(403, 'Forbidden: bot was blocked by the user');
-  if (chat.state === 'kicked') throw new BotApiError(403, 'Forbidden: bot was kicked from the supergroup chat');
-  return chat;
-}
-
-function threadOf(chat: FakeChat, params: Record<string, unknown>): number | undefined {
-  const thread = params['message_thread_id'];
-  if (thread === undefined) return undefined;
-  const topic = chat.topics.get(Number(thread));
-  if (topic === undefined) throw badRequest('message thread not found');
-  if (topic === 'closed') throw badRequest('TOPIC_CLOSED');
-  return Number(thread);
-}
-
-function replyOf(chat: FakeChat, params: Record<string, unknown>): number | undefined {
-  const reply = params['reply_parameters'];
-  if (typeof reply !== 'object' || reply === null || !('message_id' in reply)) return undefined;
-  const id = Number(reply.message_id);
-  if (chat.messages.has(id)) return id;
-  if ('allow_sending_without_reply' in reply && reply.allow_sending_without_reply === true) return undefined;
-  throw badRequest('message to be replied not found');
-}
-
-function postMessage(
+function showDraft(
   state: BotState,
-  chat: FakeChat,
   params: Record<string, unknown>,
-  content: { text: string; entities: readonly FakeEntity[]; file: FakeFile | undefined },
-): unknown {
-  const message: FakeMessage = {
-    id: chat.nextMessageId,
-    from: state.bot,
-    threadId: threadOf(chat, params),
-    replyTo: replyOf(chat, params),
-    isSilent: params['disable_notification'] === true,
-    sentAt: preciseNow(),
-    ...content,
-    buttons: checkKeyboard(params['reply_markup']),
-    editedAt: undefined,
-    edits: 0,
-  };
-  chat.nextMessageId += 1;
-  chat.messages.set(message.id, message);
-  chat.liveDraft = undefined;
-  return messageObject(chat, message);
-}
-
-function ownMessage(state: BotState, params: Record<string, unknown>): { chat: FakeChat; message: FakeMessage } {
+  content: { readonly text: string; readonly entities: ReturnType<typeof checkEntities> },
+): true {
   const chat = openChat(state, params);
-  const message = chat.messages.get(Number(params['message_id']));
-  if (message === undefined) throw badRequest('message to edit not found');
-  if (message.from.id !== state.bot.id) throw badRequest("message can't be edited");
-  return { chat, message };
-}
-
-function applyEdit(
-  chat: FakeChat,
-  message: FakeMessage,
-  content: Pick<FakeMessage, 'text' | 'entities' | 'buttons' | 'file'>,
-): unknown {
-  const { text, entities, buttons, file } = content;
-  const before = JSON.stringify([message.text, message.entities, message.buttons, message.file?.fileId]);
-  if (before === JSON.stringify([text, entities, buttons, file?.fileId])) {
-    throw badRequest(
-      'message is not modified: specified new message content and reply markup are exactly the same as a current content and reply markup of the message',
-    );
-  }
-  Object.assign(message, { text, entities, buttons, file, editedAt: preciseNow(), edits: message.edits + 1 });
-  return messageObject(chat, message);
+  if (chat.type !== 'private') throw badRequest('TEXTDRAFT_PEER_INVALID');
+  const draftId = params['draft_id'];
+  if (typeof draftId !== 'number' || draftId === 0) throw badRequest('RANDOM_ID_INVALID');
+  const draft = { draftId, ...content, threadId: threadOf(chat, params), at: preciseNow() };
+  chat.drafts.push(draft);
+  chat.liveDraft = draft;
+  return true;
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { chatter } from '../chatter.ts';
 import type { FakeTelegram } from './fake-telegram.ts';
 
 const injectSchema = z.object({
@@ -22,6 +23,9 @@ const faultSchema = z.object({
     z.object({ kind: z.literal('html'), code: z.int() }),
   ]),
 });
+const chatterSchema = z.object({ perSecond: z.number(), seconds: z.number(), rooms: z.int().positive().default(20) });
+/** How much of each text is wanted. */
+const textSchema = z.object({ textMax: z.int().positive().default(200) });
 const chatSchema = z.object({ chat: z.coerce.number() });
 
 /**
@@ -31,7 +35,12 @@ const chatSchema = z.object({ chat: z.coerce.number() });
 export function control(fake: FakeTelegram, path: string, body: unknown): unknown {
   switch (path) {
     case 'health':
-      return { apiRoot: fake.apiRoot, token: fake.token, pending: fake.updates.pending };
+      return {
+        apiRoot: fake.apiRoot,
+        token: fake.token,
+        pending: fake.updates.pending,
+        connected: fake.callCounts.has('getUpdates'),
+      };
     case 'inject': {
       const { count, chats, firstChat, text } = injectSchema.parse(body);
       const injected = [];
@@ -42,13 +51,14 @@ export function control(fake: FakeTelegram, path: string, body: unknown): unknow
       }
       return { injected };
     }
-    case 'deliveries':
+    case 'deliveries': {
+      const { textMax } = textSchema.parse(body);
       return {
         deliveries: [...fake.state.chats.keys()].flatMap((chat) =>
           fake.said(chat).map(({ id, text, replyTo, sentAt, editedAt, edits }) => ({
             chat,
             id,
-            text: text.slice(0, 200),
+            text: text.slice(0, textMax),
             replyTo,
             sentAt,
             editedAt,
@@ -60,6 +70,20 @@ export function control(fake: FakeTelegram, path: string, body: unknown): unknow
         ),
         polledAt: Object.fromEntries(fake.updates.deliveredAt),
       };
+    }
+    case 'group':
+      return { chat: fake.people.group(chatSchema.parse(body).chat) };
+    case 'chatter': {
+      const { perSecond, seconds, rooms } = chatterSchema.parse(body);
+      for (let room = 1; room <= rooms; room += 1) fake.people.group(-1_000_000 - room);
+      return chatter(perSecond, seconds, (index) => {
+        fake.people.says(-1_000_001 - (index % rooms), 900_000 + (index % 50), `chatter ${index}`);
+      }).then((count) => ({ count }));
+    }
+    case 'confirmed':
+      return { delays: fake.updates.confirmDelays };
+    case 'throttled':
+      return { refused: [...fake.rates.refused.values()] };
     case 'counts':
       return Object.fromEntries(fake.callCounts);
     case 'says': {
@@ -89,6 +113,7 @@ export function control(fake: FakeTelegram, path: string, body: unknown): unknow
       fake.calls.length = 0;
       fake.callCounts.clear();
       fake.updates.deliveredAt.clear();
+      fake.updates.confirmDelays.length = 0;
       return {};
     default:
       return { error: `there is no control called ${path}` };

@@ -1,4 +1,4 @@
-import type { BotState } from './bot-methods.ts';
+import type { BotState } from './bot-state.ts';
 import type { UpdateQueue } from './update-queue.ts';
 import {
   chatObject,
@@ -8,9 +8,20 @@ import {
   type FakeFile,
   type FakeMessage,
   type FakeUser,
+  type FileKind,
   messageObject,
   preciseNow,
 } from './world.ts';
+
+export interface PostedFile {
+  readonly name: string;
+  readonly mime: string;
+  readonly bytes: Buffer;
+  /** A document unless told. */
+  readonly kind?: FileKind;
+  /** What the server says its size is. */
+  readonly claimedBytes?: number;
+}
 
 /** Something a person posts. */
 export interface Posted {
@@ -19,7 +30,7 @@ export interface Posted {
   readonly entities?: readonly FakeEntity[];
   readonly threadId?: number;
   readonly replyTo?: number;
-  readonly file?: { readonly name: string; readonly mime: string; readonly bytes: Buffer };
+  readonly file?: PostedFile;
   /** Further fields of the message object, for kinds the fake does not model. */
   readonly extra?: Readonly<Record<string, unknown>>;
 }
@@ -61,6 +72,13 @@ export class Crowd {
     this.chat(chatId).topics.set(threadId, state);
   }
 
+  /** A topic disappears with its messages. */
+  deletesTopic(chatId: number, threadId: number): void {
+    const chat = this.chat(chatId);
+    chat.topics.delete(threadId);
+    for (const [id, message] of chat.messages) if (message.threadId === threadId) chat.messages.delete(id);
+  }
+
   /** A person writes. Returns the message id; in a private chat the chat is opened if need be. */
   says(chatId: number, userId: number, what: string | Posted): number {
     if (chatId > 0) this.privateChat(chatId);
@@ -72,16 +90,44 @@ export class Crowd {
   }
 
   /** Several files posted at once: one update each, joined by an album id, the caption on the first. */
-  sendsAlbum(chatId: number, userId: number, caption: string, files: readonly NonNullable<Posted['file']>[]): number[] {
-    const album = `album${this.#nextAlbum}`;
+  sendsAlbum(
+    chatId: number,
+    userId: number,
+    caption: string,
+    files: readonly PostedFile[],
+    albumId = `album${this.#nextAlbum}`,
+  ): number[] {
     this.#nextAlbum += 1;
     return files.map((file, index) =>
       this.says(chatId, userId, {
         file,
         ...(index === 0 ? { text: caption } : {}),
-        extra: { media_group_id: album },
+        extra: { media_group_id: albumId },
       }),
     );
+  }
+
+  /** A person's reaction to a message changes. */
+  reacts(chatId: number, userId: number, messageId: number, before: readonly string[], after: readonly string[]): void {
+    const toType = (emoji: string) => ({ type: 'emoji', emoji });
+    this.#updates.add({
+      message_reaction: {
+        chat: chatObject(this.chat(chatId)),
+        message_id: messageId,
+        date: Math.floor(Date.now() / 1000),
+        user: this.user(userId),
+        old_reaction: before.map(toType),
+        new_reaction: after.map(toType),
+      },
+    });
+  }
+
+  /** An admin writes in the name of the group. */
+  saysAnonymously(chatId: number, text: string): void {
+    const chat = this.chat(chatId);
+    const standIn = { id: 1_087_968_824, is_bot: true, first_name: 'Group', username: 'GroupAnonymousBot' };
+    const message = this.#post(chat, standIn, { text });
+    this.#updates.add({ message: { ...messageObject(chat, message), sender_chat: chatObject(chat) } });
   }
 
   /** A person changes an own message. */
@@ -154,13 +200,16 @@ export class Crowd {
     });
   }
 
-  /** A group becomes a supergroup with a new id. */
+  /** A group becomes a supergroup with a new id; both chats announce it. */
   migrates(chatId: number, newChatId: number): void {
     const chat = this.chat(chatId);
     this.#addChat(newChatId, 'supergroup', chat.title);
     chat.migratedTo = newChatId;
-    const message = this.#post(chat, this.user(1), {});
-    this.#updates.add({ message: { ...messageObject(chat, message), migrate_to_chat_id: newChatId } });
+    const last = this.#post(chat, this.user(1), {});
+    this.#updates.add({ message: { ...messageObject(chat, last), migrate_to_chat_id: newChatId } });
+    const successor = this.chat(newChatId);
+    const first = this.#post(successor, this.user(1), {});
+    this.#updates.add({ message: { ...messageObject(successor, first), migrate_from_chat_id: chatId } });
   }
 
   /** Any update at all, as it is. */
@@ -188,6 +237,11 @@ export class Crowd {
         isForum,
         messages: new Map(),
         topics: new Map(),
+        topicNames: new Map(),
+        ephemerals: new Map(),
+        reactions: new Map(),
+        canManageTopics: isForum,
+        allowsReactions: true,
         drafts: [],
         liveDraft: undefined,
         chatActions: [],
@@ -208,6 +262,9 @@ export class Crowd {
       replyTo: posted.replyTo,
       isSilent: false,
       sentAt: preciseNow(),
+      albumId: undefined,
+      asksReply: false,
+      rich: undefined,
       text,
       entities: posted.entities ?? detectEntities(text),
       buttons: [],
@@ -220,8 +277,8 @@ export class Crowd {
     return message;
   }
 
-  #store(file: NonNullable<Posted['file']>): FakeFile {
-    const stored = { ...file, fileId: `file${this.#state.nextFile}` };
+  #store(file: PostedFile): FakeFile {
+    const stored = { kind: 'document' as const, ...file, fileId: `file${this.#state.nextFile}` };
     this.#state.nextFile += 1;
     this.#state.files.set(stored.fileId, stored);
     return stored;

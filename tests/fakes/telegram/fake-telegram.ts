@@ -3,10 +3,13 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FaultPlan } from '../fault-plan.ts';
 import { BotApiError } from './bot-api-error.ts';
-import { type BotState, botMethods } from './bot-methods.ts';
+import { botMethods } from './bot-methods.ts';
+import type { BotState } from './bot-state.ts';
 import { Crowd } from './crowd.ts';
+import { RateLimits } from './rate-limits.ts';
 import { readRequest } from './read-request.ts';
 import { UpdateQueue } from './update-queue.ts';
+import { WebhookDelivery } from './webhook-delivery.ts';
 import {
   detectEntities,
   type FakeChat,
@@ -14,6 +17,7 @@ import {
   type FakeEntity,
   type FakeFile,
   type FakeUser,
+  preciseNow,
 } from './world.ts';
 
 /** One call of the bot, for assertions on what went over the wire. */
@@ -36,6 +40,10 @@ export interface SeenMessage {
   readonly threadId: number | undefined;
   readonly replyTo: number | undefined;
   readonly isSilent: boolean;
+  /** Blocks of a rich message. */
+  readonly rich: unknown;
+  readonly albumId: string | undefined;
+  readonly asksReply: boolean;
   readonly edits: number;
   readonly sentAt: number;
   readonly editedAt: number | undefined;
@@ -45,8 +53,12 @@ export interface FakeTelegramOptions {
   readonly token?: string;
   readonly username?: string;
   readonly port?: number;
+  /** How long a draft is shown after its last call; half a minute on the real server. */
+  readonly draftMs?: number;
   /** How many calls are kept for assertions; a benchmark keeps none. */
   readonly callsKept?: number;
+  /** Enforces Telegram's rate limits. */
+  readonly hasRates?: boolean;
   /** Answers requests below `/control/`; used when the fake runs in its own process. */
   readonly control?: (fake: FakeTelegram, path: string, body: unknown) => unknown;
 }
@@ -59,6 +71,7 @@ export class FakeTelegram implements AsyncDisposable {
   readonly token: string;
   readonly updates = new UpdateQueue();
   readonly faults = new FaultPlan();
+  readonly rates = new RateLimits();
   readonly calls: RecordedCall[] = [];
   readonly callCounts = new Map<string, number>();
   readonly people: Crowd;
@@ -84,8 +97,14 @@ export class FakeTelegram implements AsyncDisposable {
       commands: [],
       reactions: [],
       missingMethods: new Set(),
+      knowsEphemeral: true,
+      hasTopics: false,
+      readsAllGroupMessages: false,
+      webhook: new WebhookDelivery(this.updates),
       nextFile: 1,
+      nextAlbum: 1,
     };
+    this.updates.hasWebhook = () => this.state.webhook.isActive;
     this.people = new Crowd(this.state, this.updates);
     this.#server = createServer((request, response) => {
       this.#serve(request, response).catch(() => response.destroy());
@@ -119,6 +138,7 @@ export class FakeTelegram implements AsyncDisposable {
   /** Closes the port and every connection, as an outage does. */
   async goDown(): Promise<void> {
     this.updates.close();
+    this.state.webhook.close();
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
   }
@@ -146,6 +166,9 @@ export class FakeTelegram implements AsyncDisposable {
       threadId: message.threadId,
       replyTo: message.replyTo,
       isSilent: message.isSilent,
+      rich: message.rich,
+      albumId: message.albumId,
+      asksReply: message.asksReply,
       edits: message.edits,
       sentAt: message.sentAt,
       editedAt: message.editedAt,
@@ -160,6 +183,13 @@ export class FakeTelegram implements AsyncDisposable {
   /** Every preview that was shown in a private chat. */
   drafts(chatId: number): readonly FakeDraft[] {
     return this.#chat(chatId).drafts;
+  }
+
+  /** The preview a person sees at this moment. */
+  liveDraft(chatId: number): FakeDraft | undefined {
+    const { liveDraft } = this.#chat(chatId);
+    const shownMs = this.#options.draftMs ?? 30_000;
+    return liveDraft === undefined || preciseNow() - liveDraft.at > shownMs ? undefined : liveDraft;
   }
 
   callsOf(method: string): RecordedCall[] {
@@ -209,6 +239,9 @@ export class FakeTelegram implements AsyncDisposable {
     }
     if (first === 'file') {
       const file = method === `bot${this.token}` ? this.state.files.get(rest.at(-1) ?? '') : undefined;
+      const fault = this.faults.take('file', undefined);
+      if (fault?.kind === 'status') return void response.writeHead(fault.code).end(fault.description);
+      if (fault?.kind === 'dropBefore') return void response.destroy();
       response.writeHead(file === undefined ? 404 : 200, { 'content-type': 'application/octet-stream' });
       response.end(file?.bytes);
       return;
@@ -261,6 +294,7 @@ export class FakeTelegram implements AsyncDisposable {
       response.destroy();
       return undefined;
     }
+    if (this.#options.hasRates === true) this.rates.take(method, params['chat_id'], performance.now());
     const result = await this.#perform(method, body, response);
     if (fault?.kind === 'dropAfter') response.destroy();
     return result;

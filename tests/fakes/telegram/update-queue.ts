@@ -22,8 +22,15 @@ export class UpdateQueue {
   #lastDelivered: Update[] = [];
   #nextId: number;
   #waiter: Waiter | undefined;
+  /** Called after each new update, for a web hook. */
+  onAdd: () => void = () => undefined;
+  /** Whether a web hook takes the updates. */
+  hasWebhook: () => boolean = () => false;
   /** When each update was handed out first, in milliseconds since the epoch. */
   readonly deliveredAt = new Map<number, number>();
+  /** From its beginning to the poll that confirmed it, of each update, in milliseconds. */
+  readonly confirmDelays: number[] = [];
+  readonly #addedAt = new Map<number, number>();
 
   constructor(firstId = 1_000) {
     this.#nextId = firstId;
@@ -42,8 +49,35 @@ export class UpdateQueue {
     const update = { update_id: this.#nextId, ...content };
     this.#nextId += 1;
     this.#updates.push(update);
+    this.#addedAt.set(update.update_id, performance.now());
     this.#wake();
+    this.onAdd();
     return update.update_id;
+  }
+
+  /** What a web hook has still to deliver; kinds that are not asked for are dropped. */
+  waiting(allowed: readonly string[] | undefined): readonly Update[] {
+    this.#dropUnasked(allowed);
+    return this.#updates;
+  }
+
+  confirm(updateId: number): void {
+    this.#updates = this.#updates.filter((update) => update.update_id !== updateId);
+  }
+
+  #confirmBelow(offset: number): void {
+    const now = performance.now();
+    for (const { update_id: id } of this.#updates) {
+      const at = this.#addedAt.get(id);
+      if (id >= offset || at === undefined) continue;
+      this.confirmDelays.push(now - at);
+      this.#addedAt.delete(id);
+    }
+    this.#updates = this.#updates.filter((update) => update.update_id >= offset);
+  }
+
+  confirmAll(): void {
+    this.#updates = [];
   }
 
   /** The newest delivered updates come again, whatever the bot has confirmed. */
@@ -54,6 +88,12 @@ export class UpdateQueue {
 
   /** Ends a held poll, as the real server does when a connection goes away. */
   async poll(params: Record<string, unknown>, signal: AbortSignal): Promise<Update[]> {
+    if (this.hasWebhook()) {
+      throw new BotApiError(
+        409,
+        "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first",
+      );
+    }
     const offset = typeof params['offset'] === 'number' ? params['offset'] : 0;
     const limit = typeof params['limit'] === 'number' ? Math.min(Math.max(params['limit'], 1), 100) : 100;
     const timeoutMs = (typeof params['timeout'] === 'number' ? params['timeout'] : 0) * 1_000;
@@ -65,7 +105,7 @@ export class UpdateQueue {
       ),
     );
     this.#waiter = undefined;
-    if (offset > 0) this.#updates = this.#updates.filter((update) => update.update_id >= offset);
+    if (offset > 0) this.#confirmBelow(offset);
     const ready = this.#take(limit, allowed);
     if (ready.length > 0 || timeoutMs === 0) return ready;
     return new Promise((resolve, reject) => {
@@ -105,13 +145,16 @@ export class UpdateQueue {
 
   #take(limit: number, allowed: readonly string[] | undefined): Update[] {
     if (this.#repeats.length > 0) return this.#repeats.splice(0, limit);
-    if (allowed !== undefined && allowed.length > 0) {
-      this.#updates = this.#updates.filter((update) => allowed.some((type) => type in update));
-    }
+    this.#dropUnasked(allowed);
     const ready = this.#updates.slice(0, limit);
     const now = performance.timeOrigin + performance.now();
     for (const { update_id: id } of ready) if (!this.deliveredAt.has(id)) this.deliveredAt.set(id, now);
     if (ready.length > 0) this.#lastDelivered = ready;
     return ready;
+  }
+
+  #dropUnasked(allowed: readonly string[] | undefined): void {
+    if (allowed === undefined || allowed.length === 0) return;
+    this.#updates = this.#updates.filter((update) => allowed.some((type) => type in update));
   }
 }

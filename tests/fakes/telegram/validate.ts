@@ -69,6 +69,29 @@ function isLowSurrogate(text: string, index: number): boolean {
   return unit >= 0xdc00 && unit <= 0xdfff && before >= 0xd800 && before <= 0xdbff;
 }
 
+/** The emoji a bot may react with. */
+export const allowedReactions: ReadonlySet<string> = new Set(
+  '👍 👎 ❤ 🔥 🥰 👏 😁 🤔 🤯 😱 🤬 😢 🎉 🤩 🤮 💩 🙏 👌 🕊 🤡 🥱 🥴 😍 🐳 ❤‍🔥 🌚 🌭 💯 🤣 ⚡ 🍌 🏆 💔 🤨 😐 🍓 🍾 💋 🖕 😈 😴 😭 🤓 👻 👨‍💻 👀 🎃 🙈 😇 😨 🤝 ✍ 🤗 🫡 🎅 🎄 ☃ 💅 🤪 🗿 🆒 💘 🙉 🦄 😘 💊 🙊 😎 👾 🤷‍♂ 🤷 🤷‍♀ 😡'.split(
+    ' ',
+  ),
+);
+
+const forceReplySchema = z.strictObject({
+  force_reply: z.literal(true),
+  selective: z.boolean().optional(),
+  input_field_placeholder: z.string().min(1).max(64).optional(),
+});
+
+/** Checks any markup of a new message: buttons, or a reply that opens by itself. */
+export function checkReplyMarkup(given: unknown): {
+  readonly buttons: readonly (readonly FakeButton[])[];
+  readonly asksReply: boolean;
+} {
+  if (forceReplySchema.safeParse(given).success) return { buttons: [], asksReply: true };
+  const asksReply = z.looseObject({ force_reply: z.literal(true) }).safeParse(given).success;
+  return { buttons: checkKeyboard(given), asksReply };
+}
+
 /** Checks an inline keyboard; `undefined` means none was given. */
 export function checkKeyboard(given: unknown): readonly (readonly FakeButton[])[] {
   if (given === undefined) return [];

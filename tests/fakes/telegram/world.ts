@@ -23,11 +23,17 @@ export interface FakeButton {
   readonly disabled?: object;
 }
 
+/** How a file is shown; voice notes and pictures have no name on the wire. */
+export type FileKind = 'document' | 'photo' | 'voice' | 'audio' | 'video' | 'video_note';
+
 export interface FakeFile {
   readonly fileId: string;
   readonly name: string;
   readonly mime: string;
   readonly bytes: Buffer;
+  readonly kind: FileKind;
+  /** What the server says the size is, for files too large to make. */
+  readonly claimedBytes?: number;
 }
 
 export interface FakeMessage {
@@ -38,7 +44,13 @@ export interface FakeMessage {
   readonly isSilent: boolean;
   /** Milliseconds since the epoch with fractions, for latency measurements. */
   readonly sentAt: number;
+  /** Joins the items of an album. */
+  readonly albumId: string | undefined;
+  /** Whether it opens a reply on the screens of those it is for. */
+  readonly asksReply: boolean;
   text: string;
+  /** The blocks of a rich message; `text` is then what they say. */
+  rich: unknown;
   entities: readonly FakeEntity[];
   buttons: readonly (readonly FakeButton[])[];
   file: FakeFile | undefined;
@@ -54,6 +66,15 @@ export interface FakeDraft {
   readonly at: number;
 }
 
+/** A message only one person sees, with an id of its own kind. */
+interface FakeEphemeral {
+  readonly receiver: number;
+  readonly queryId: string | undefined;
+  readonly threadId: number | undefined;
+  text: string;
+  buttons: readonly (readonly FakeButton[])[];
+}
+
 export interface FakeChat {
   readonly id: number;
   readonly type: 'private' | 'group' | 'supergroup' | 'channel';
@@ -61,6 +82,10 @@ export interface FakeChat {
   readonly isForum: boolean;
   readonly messages: Map<number, FakeMessage>;
   readonly topics: Map<number, 'open' | 'closed'>;
+  readonly topicNames: Map<number, string>;
+  readonly ephemerals: Map<number, FakeEphemeral>;
+  /** The bot's reaction to each message, by message id. */
+  readonly reactions: Map<number, string>;
   /** Every draft that was shown, oldest first. */
   readonly drafts: FakeDraft[];
   /** The preview a person sees now; any message of the bot clears it. */
@@ -68,6 +93,9 @@ export interface FakeChat {
   readonly chatActions: string[];
   nextMessageId: number;
   state: 'open' | 'blocked' | 'kicked';
+  /** Whether the bot may make topics here; in a private chat, whether it has any. */
+  canManageTopics: boolean;
+  allowsReactions: boolean;
   migratedTo: number | undefined;
 }
 
@@ -87,7 +115,7 @@ export function messageObject(chat: FakeChat, message: FakeMessage): Record<stri
     date: Math.floor(message.sentAt / 1000),
     chat: chatObject(chat),
     from: message.from,
-    ...(message.text === '' ? {} : { [text]: message.text }),
+    ...(message.text === '' || message.rich !== undefined ? {} : { [text]: message.text }),
     ...(message.entities.length === 0
       ? {}
       : { [message.file === undefined ? 'entities' : 'caption_entities']: message.entities }),
@@ -95,18 +123,24 @@ export function messageObject(chat: FakeChat, message: FakeMessage): Record<stri
     ...(replied === undefined ? {} : { reply_to_message: messageObject(chat, { ...replied, replyTo: undefined }) }),
     ...(message.editedAt === undefined ? {} : { edit_date: Math.floor(message.editedAt / 1000) }),
     ...(message.buttons.length === 0 ? {} : { reply_markup: { inline_keyboard: message.buttons } }),
-    ...(message.file === undefined
-      ? {}
-      : {
-          document: {
-            file_id: message.file.fileId,
-            file_unique_id: `u${message.file.fileId}`,
-            file_name: message.file.name,
-            mime_type: message.file.mime,
-            file_size: message.file.bytes.length,
-          },
-        }),
+    ...(message.albumId === undefined ? {} : { media_group_id: message.albumId }),
+    ...(message.rich === undefined ? {} : { rich_message: message.rich }),
+    ...(message.file === undefined ? {} : fileFields(message.file)),
   };
+}
+
+function fileFields(file: FakeFile): Record<string, unknown> {
+  const base = {
+    file_id: file.fileId,
+    file_unique_id: `u${file.fileId}`,
+    file_size: file.claimedBytes ?? file.bytes.length,
+  };
+  if (file.kind === 'photo') {
+    const small = { file_id: `${file.fileId}-small`, file_unique_id: 'small', file_size: 10, width: 90, height: 90 };
+    return { photo: [small, { ...base, width: 1_280, height: 720 }] };
+  }
+  if (file.kind === 'voice' || file.kind === 'video_note') return { [file.kind]: { ...base, mime_type: file.mime } };
+  return { [file.kind]: { ...base, file_name: file.name, mime_type: file.mime } };
 }
 
 /** Now, in milliseconds with fractions. */

@@ -12,7 +12,7 @@ import { compileRolePolicies } from '#core/permissions/role-policy.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 
 const bundled = path.resolve(import.meta.dirname, '../../../agents');
-const bundledTools = ['exec', 'read_file', 'write_file', 'list_files', 'search_files', 'memory_save', 'memory_search'];
+const bundledTools = ['exec', 'read_file', 'write_file', 'list_files', 'search_files', 'send_file', 'memory_save', 'memory_search'];
 let database: TestDatabase;
 let folder: string;
 

@@ -21,6 +21,7 @@ import { findRemembered } from '#core/permissions/find-remembered.ts';
 import { listGrants } from '#core/permissions/list-grants.ts';
 import { revokeGrant } from '#core/permissions/revoke-grant.ts';
 import { type Conversation, threadKey } from '#core/sessions/origin.ts';
+import { seedTurn } from '#tests/support/asking-turn.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 
 let database: TestDatabase;
@@ -94,6 +95,7 @@ async function ask(overrides: Partial<ApprovalRequest> = {}): Promise<RequestedA
     validMs: 60_000,
     ...overrides,
   };
+  await seedTurn(database, request);
   return await inTx(async (tx) => {
     const requested = await requestApproval(tx, request);
     await appendAudit(tx, requested.audit === undefined ? [] : [requested.audit]);
@@ -134,7 +136,7 @@ test('a button approves once, resumes once, and a later press is told who was fi
 });
 
 test('of many answers at the same time exactly one settles', async () => {
-  const { approval, tokens } = await ask();
+  const { approval, tokens } = await ask({ agentName: 'racer' });
   resumed = [];
   const outcomes = await Promise.all([
     press(tokens.approve, people.owner),
@@ -206,7 +208,7 @@ test('tokens are kept as hashes only', async () => {
     'select token_hash from action_token where approval_id = $1',
     [approval.id],
   );
-  expect(rows).toHaveLength(4);
+  expect(rows).toHaveLength(5);
   const values = Object.values(tokens);
   expect(rows.some((row) => values.some((token) => row.token_hash.includes(token)))).toBe(false);
 });
@@ -325,7 +327,7 @@ test('allowing for every session takes more than a member, and high risk is neve
   expect(await press(byMember.tokens.always_agent, people.other)).toMatchObject({ kind: 'not_allowed' });
   expect(await press(byMember.tokens.always_session, people.other)).toMatchObject({ kind: 'settled' });
   const risky = await ask({ risk: 'high' });
-  expect(Object.keys(risky.tokens).sort()).toEqual(['approve', 'deny']);
+  expect(Object.keys(risky.tokens).sort()).toEqual(['approve', 'deny', 'deny_reason']);
   const forced = {
     approvalId: risky.approval.id,
     decision: 'always_agent',

@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
 import { loadProjectAgents } from '#app/load-project-agents.ts';
 import type { CliDeps } from '#cli/cli-deps.ts';
 import { runProgram } from '#cli/run-program.ts';
@@ -8,6 +9,7 @@ import { applyAgents } from '#core/agents/apply-agents.ts';
 import { requestApproval } from '#core/approvals/request-approval.ts';
 import { newId } from '#core/kit/ids.ts';
 import { acceptTurns } from '#core/lanes/accept-turns.ts';
+import { putMessages } from '#core/outbox/put-messages.ts';
 import { identify } from '#core/people/identify.ts';
 import { pairIdentity } from '#core/people/pair-identity.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
@@ -51,6 +53,9 @@ async function runOn({ hasColour }: { readonly hasColour: boolean }, argv: reado
     readSettings: refuse,
     findGateway: refuse,
     listTools: refuse,
+    slackManifest: refuse,
+    readVariables: refuse,
+    describeInvalid: refuse,
     openQuestions: refuse,
     listSandboxes: refuse,
     loadAgents: async () => await loadProjectAgents({ agentsDir: path.join(repository, 'agents') }),
@@ -190,6 +195,33 @@ test('an approval is listed, denied once with its reason, and then already decid
   });
   expect((await run('approvals', 'approve', approval.id)).code).toBe(1);
   expect((await run('approvals', 'list')).stdout).toBe('Nothing waits for an answer.\n');
+});
+
+test('a message that did not arrive is listed with its reason, sent again, or dropped', async () => {
+  expect((await run('outbox', 'list')).stdout).toBe('Everything that was said has arrived.\n');
+  await putMessages(
+    database.db,
+    ['lost one', 'lost two'].map((markdown) => ({
+      key: markdown,
+      conversation: { channel: 'test', account: 'bot', room: 'lost', kind: 'dm' as const },
+      importance: 'result' as const,
+      body: { parts: [{ type: 'markdown' as const, markdown }] },
+    })),
+  );
+  await database.query(`update outbox set state = 'dead', last_error = 'unreachable: blocked' where thread_key like '%:lost:-'`);
+  const { messages } = z
+    .object({ messages: z.array(z.object({ id: z.string(), text: z.string(), reason: z.string() })) })
+    .parse(await json('outbox', 'list'));
+  expect(messages.map(({ text, reason }) => `${text} ${reason}`).sort()).toEqual([
+    'lost one unreachable: blocked',
+    'lost two unreachable: blocked',
+  ]);
+  expect((await run('outbox', 'list')).stdout).toContain('test:bot:lost:-');
+  expect((await run('outbox', 'resend', messages[0]?.id ?? '')).code).toBe(0);
+  expect((await run('outbox', 'drop', messages[1]?.id ?? '')).code).toBe(0);
+  expect((await run('outbox', 'list')).stdout).toBe('Everything that was said has arrived.\n');
+  expect(await run('outbox', 'drop', messages[1]?.id ?? '')).toMatchObject({ code: 1 });
+  expect((await run('outbox', 'resend', 'nonsense')).stderr).toContain('no undelivered message nonsense');
 });
 
 test.each([

@@ -2,12 +2,12 @@ import { pino } from 'pino';
 import { expect } from 'vitest';
 import { ConsoleChannel } from '#bots/console/console-channel.ts';
 import { type ConsoleRaw, consoleConversation } from '#bots/console/console-raw.ts';
-import { readHistory } from '#bots/console/console-store.ts';
+import { readHistory } from '#bots/hosted/hosted-store.ts';
 import { newId } from '#core/kit/ids.ts';
-import type { OutboundPart } from '#core/outbox/outbound.ts';
 import { threadKey } from '#core/sessions/origin.ts';
-import { describeChannel, type VisibleMessage } from '#tests/support/channel-contract.ts';
+import { describeChannel } from '#tests/support/channel-contract.ts';
 import { openTestDatabase } from '#tests/support/database.ts';
+import { seeParts } from '#tests/support/see-parts.ts';
 
 const conversation = consoleConversation({ room: 'ada' });
 
@@ -31,7 +31,7 @@ describeChannel('console', ['edits', 'deletes', 'buttons', 'files', 'repeats', '
       const { messages } = await readHistory(database.db, key, { rowsMax: 100 });
       return messages
         .filter((message) => message.direction === 'out')
-        .map(({ messageId, body }) => see(messageId, body.parts));
+        .map(({ messageId, body }) => seeParts(messageId, body.parts));
     },
     failures: {
       forgetMessage: async (id) => {
@@ -44,22 +44,3 @@ describeChannel('console', ['edits', 'deletes', 'buttons', 'files', 'repeats', '
     [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
   };
 });
-
-function see(id: string, parts: readonly OutboundPart[]): VisibleMessage {
-  const texts = parts.flatMap((part) => (part.type === 'markdown' || part.type === 'notice' ? [part.markdown] : []));
-  const file = parts.find((part) => part.type === 'file');
-  return {
-    id,
-    text: texts.join('\n'),
-    code: texts.flatMap((text) => [...text.matchAll(/^```\w*\n([\s\S]*?)\n```$/gm)].map((match) => match[1] ?? '')),
-    buttons: parts
-      .flatMap((part) => (part.type === 'buttons' ? part.rows.flat() : []))
-      .map(({ label, token }) => ({
-        label,
-        ...(token === undefined ? {} : { token }),
-      })),
-    ...(file === undefined
-      ? {}
-      : { file: { name: file.name, text: Buffer.from(file.dataBase64, 'base64').toString() } }),
-  };
-}

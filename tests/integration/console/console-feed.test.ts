@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import { pino } from 'pino';
 import { expect, it } from 'vitest';
-import { ConsoleFeed } from '#bots/console/console-feed.ts';
+import { HostedFeed } from '#bots/hosted/hosted-feed.ts';
 import { systemClock } from '#core/kit/clock.ts';
 import { freePort } from '#tests/support/free-port.ts';
 
@@ -16,7 +16,7 @@ it('a feed that is stopped while its database does not answer ends at once', asy
   const port = await freePort();
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   const stop = new AbortController();
-  const feed = new ConsoleFeed({ databaseUrl: `postgres://x@127.0.0.1:${port}/x`, clock: systemClock, log });
+  const feed = new HostedFeed({ databaseUrl: `postgres://x@127.0.0.1:${port}/x`, clock: systemClock, log });
   const running = feed.run(stop.signal);
   await reached.promise;
   stop.abort();
@@ -35,6 +35,6 @@ it('a feed without a database keeps trying until it is stopped', async () => {
       if (sleeps === 3) stop.abort();
     },
   };
-  await new ConsoleFeed({ databaseUrl: `postgres://x@127.0.0.1:${await freePort()}/x`, clock, log }).run(stop.signal);
+  await new HostedFeed({ databaseUrl: `postgres://x@127.0.0.1:${await freePort()}/x`, clock, log }).run(stop.signal);
   expect(sleeps).toBe(3);
 });

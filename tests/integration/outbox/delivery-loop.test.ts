@@ -1,6 +1,5 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { systemClock } from '#core/kit/clock.ts';
 import { newId } from '#core/kit/ids.ts';
 import type { ChannelSender, MessageRef, SendFailure } from '#core/outbox/channel-sender.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
@@ -106,7 +105,7 @@ async function enlist(): Promise<string> {
 }
 
 function run(sender: ChannelSender, owner: string): void {
-  const loop = new DeliveryLoop({ db: database.db, log, clock: systemClock, sender, owner });
+  const loop = new DeliveryLoop({ db: database.db, log, sender, owner });
   running = loop.run(stop.signal);
 }
 

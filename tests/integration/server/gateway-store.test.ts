@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { ConsoleFeed, type FeedNote } from '#bots/console/console-feed.ts';
 import { consoleConversation } from '#bots/console/console-raw.ts';
+import { type FeedNote, HostedFeed } from '#bots/hosted/hosted-feed.ts';
 import { systemClock } from '#core/kit/clock.ts';
 import { newId } from '#core/kit/ids.ts';
 import { threadKey } from '#core/sessions/origin.ts';
@@ -18,7 +18,7 @@ let feeding: Promise<void>;
 
 beforeAll(async () => {
   database = await openTestDatabase();
-  const feed = new ConsoleFeed({ databaseUrl: database.url, clock: systemClock, log: pino({ level: 'silent' }) });
+  const feed = new HostedFeed({ databaseUrl: database.url, clock: systemClock, log: pino({ level: 'silent' }) });
   feed.subscribe(key, (note) => notes.push(note));
   feeding = feed.run(stop.signal);
   await vi.waitFor(() => expect(feed.isListening).toBe(true));
@@ -104,13 +104,15 @@ describe('what the gateway reads', () => {
     expect(await reads.readLane(newId())).toBeUndefined();
   });
 
-  it('only messages on their way to the console count as undelivered', async () => {
+  it('only messages on their way to the console or the web chat count as undelivered', async () => {
     const reads = openGatewayReads(database.db);
     const { ids } = await makeLane([{ state: 'running' }]);
     const put = (state: string, place: string) =>
       database.query(
         `insert into outbox (id, key, turn_id, conversation, thread_key, importance, body, state)
-         values ($1, $2, $3, '{}', $4, 'result', '{}', $5)`,
+         values ($1, $2, $3, jsonb_build_object('channel', split_part($4, ':', 1), 'account', split_part($4, ':', 2), 'room', split_part($4, ':', 3),
+                 'kind', 'dm'), $4,
+                 'result', '{}', $5)`,
         [newId(), newId(), ids[0], place, state],
       );
     await put('pending', key);
@@ -118,6 +120,8 @@ describe('what the gateway reads', () => {
     await put('dead', key);
     await put('pending', 'telegram:1:2:-');
     expect(await reads.countUndelivered(ids[0] ?? '')).toBe(1);
+    await put('sending', 'web:local:operator:abcdefgh');
+    expect(await reads.countUndelivered(ids[0] ?? '')).toBe(2);
   });
 
   it('turns that are open or ended lately are told with what caused them', async () => {

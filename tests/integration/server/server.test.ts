@@ -2,6 +2,7 @@ import { request as rawRequest } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { newId } from '#core/kit/ids.ts';
+import { putMessages } from '#core/outbox/put-messages.ts';
 import { startServer } from '#server/start-server.ts';
 import { type ConsoleStage, openConsoleStage } from '#tests/support/console-stage.ts';
 import { readEvents, type WireEvent } from '#tests/support/event-stream.ts';
@@ -116,8 +117,10 @@ describe('the door', () => {
       startServer(
         {
           console: { ...Object(undefined) },
+          web: { ...Object(undefined), uploadBytesMax: 1 },
           queues: [],
           reads: { ...Object(undefined) },
+          outbox: { ...Object(undefined) },
           checks: [],
           hooks: [],
           log: { ...console, child: () => console } as never,
@@ -222,6 +225,41 @@ describe('queue dashboard', () => {
     const text = await (await stage.request(`/lanes/${sessionId}`, { headers })).text();
     expect(text).toContain('&lt;script&gt;alert(1)&lt;/script&gt;');
     expect(text).not.toContain('<script');
+  });
+
+  it('what did not arrive is shown with its reason, and is sent again or dropped from there', async () => {
+    const { cookie } = await logIn('127.0.0.8', stage.loginToken);
+    const headers = { cookie: cookie.split(';')[0] ?? '', accept: 'text/html' };
+    const { db } = stage.database;
+    await putMessages(
+      db,
+      ['<b>one</b>', 'two'].map((markdown) => ({
+        key: newId(),
+        conversation: { channel: 'telegram', account: '7', room: '5', kind: 'dm' as const },
+        importance: 'result' as const,
+        body: { parts: [{ type: 'markdown' as const, markdown }] },
+      })),
+    );
+    await stage.database.query(`update outbox set state = 'unknown', last_error = 'nothing within 15 s' where thread_key = 'telegram:7:5:-'`);
+    expect((await stage.request('/outbox', { redirect: 'manual' })).status).not.toBe(200);
+    const text = await (await stage.request('/outbox', { headers })).text();
+    expect(text).toContain('&lt;b&gt;one&lt;/b&gt;');
+    expect(text).toContain('nothing within 15 s');
+    const [one = '', two = ''] = [...text.matchAll(/action="\/outbox\/([\w-]+)"/g)].map((match) => match[1]);
+    const act = async (id: string, action: string) =>
+      await stage.request(`/outbox/${id}`, {
+        method: 'POST',
+        redirect: 'manual',
+        headers: { ...headers, 'content-type': 'application/x-www-form-urlencoded' },
+        body: `action=${action}`,
+      });
+    expect((await act(one, 'resend')).status).toBe(303);
+    expect((await act(two, 'drop')).status).toBe(303);
+    expect((await act(two, 'drop')).status).toBe(404);
+    expect((await act(one, 'explode')).status).toBe(400);
+    expect(await (await stage.request('/outbox', { headers })).text()).toContain('Everything that was said has arrived.');
+    const states = await stage.database.query<{ state: string }>(`select state from outbox where thread_key = 'telegram:7:5:-'`);
+    expect(states.map(({ state }) => state).sort()).toEqual(['pending', 'unknown']);
   });
 });
 
@@ -340,7 +378,7 @@ describe('console stream', () => {
   it('a lost database connection of the feed loses no message', async () => {
     const { events, stop } = await follow('lost');
     await stage.database.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'switchyard console feed'`,
+      `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'switchyard feed'`,
     );
     await send('lost', 'said meanwhile', 'meanwhile');
     await expect.poll(() => messageIds(events), { timeout: 10_000 }).toEqual(['meanwhile']);

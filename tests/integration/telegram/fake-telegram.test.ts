@@ -125,6 +125,95 @@ describe('the fake Telegram is as strict as the real one', () => {
     expect((await fetch(`${fake.apiRoot}/file/botwrong/${filePath}`)).status).toBe(404);
   });
 
+  it.each([
+    [
+      'a long caption',
+      'sendDocument',
+      { chat_id: 5, caption: 'x'.repeat(1_025), document: 'attach://f' },
+      /caption is too long/,
+    ],
+    [
+      'an album of one',
+      'sendMediaGroup',
+      { chat_id: 5, media: [{ type: 'photo', media: 'attach://f' }] },
+      /2-10 items/,
+    ],
+    [
+      'an album of eleven',
+      'sendMediaGroup',
+      { chat_id: 5, media: Array.from({ length: 11 }, () => ({ type: 'photo', media: 'attach://f' })) },
+      /2-10 items/,
+    ],
+    ['a picture that is none', 'sendPhoto', { chat_id: 5, photo: 'attach://f' }, /IMAGE_PROCESS_FAILED/],
+  ])('%s is refused', async (_name, method, params, description) => {
+    const form = new FormData();
+    for (const [key, value] of Object.entries(params)) {
+      form.set(key, typeof value === 'string' ? value : JSON.stringify(value));
+    }
+    form.set('f', new File(['hello'], 'a.png', { type: 'image/png' }));
+    const response = await fetch(`${fake.apiRoot}/bot${fake.token}/${method}`, { method: 'POST', body: form });
+    expect(answerSchema.parse(await response.json()).description).toMatch(description);
+    expect(fake.transcript(5)).toEqual([]);
+  });
+
+  it.each([
+    ['markdown for the server to parse', 'sendRichMessage', { rich_message: { markdown: '# x' } }, /blocks expected/],
+    ['an unknown block', 'sendRichMessage', { rich_message: { blocks: [{ type: 'html' }] } }, /unknown block/],
+    [
+      'too many blocks',
+      'sendRichMessage',
+      { rich_message: { blocks: Array.from({ length: 501 }, () => ({ type: 'paragraph', text: 'x' })) } },
+      /BLOCKS_TOO_MUCH/,
+    ],
+    [
+      'a rich message that is too long',
+      'sendRichMessage',
+      { rich_message: { blocks: [{ type: 'paragraph', text: 'x'.repeat(32_769) }] } },
+      /TOO_LONG/,
+    ],
+    [
+      'a reaction that is not in the set',
+      'setMessageReaction',
+      { reaction: [{ type: 'emoji', emoji: '✅' }] },
+      /REACTION_INVALID/,
+    ],
+    ['a topic in a chat without topics', 'createForumTopic', { name: 'x' }, /not a forum/],
+    ['a web hook without TLS', 'setWebhook', { url: 'http://a.b/' }, /HTTPS/],
+    ['a web hook on another port', 'setWebhook', { url: 'https://a.b:8080/' }, /ports 80, 88, 443 or 8443/],
+    [
+      'a secret with other characters',
+      'setWebhook',
+      { url: 'https://a.b/', secret_token: 'a b' },
+      /unallowed characters/,
+    ],
+    [
+      'an ephemeral message in private',
+      'sendMessage',
+      { text: 'x', ephemeral_message_parameters: { receiver_user_id: 5 } },
+      /groups only/,
+    ],
+  ])('%s is refused by name', async (_name, method, params, description) => {
+    const messageId = fake.people.says(5, 5, 'x');
+    const answer = await call(method, { chat_id: 5, message_id: messageId, ...params });
+    expect(answer).toMatchObject({ ok: false, error_code: 400 });
+    expect(answer.description).toMatch(description);
+  });
+
+  it('while a web hook is set nobody can poll, and taking it away keeps what waits', async () => {
+    await call('setWebhook', { url: 'https://a.b/' });
+    fake.state.webhook.proxyTo = 'http://127.0.0.1:1';
+    expect(await call('getUpdates')).toMatchObject({ ok: false, error_code: 409 });
+    fake.people.says(5, 5, 'x');
+    await call('deleteWebhook');
+    expect((await updateIds({})).length).toBe(1);
+  });
+
+  it('a file over twenty megabytes is not handed out', async () => {
+    const file = { name: 'a', mime: 'x/y', bytes: Buffer.from('x'), claimedBytes: 20 * 1024 * 1024 + 1 };
+    fake.people.says(5, 5, { file });
+    expect((await call('getFile', { file_id: 'file1' })).description).toMatch(/file is too big/);
+  });
+
   it('in a process of its own it is driven over HTTP', async () => {
     const script = new URL('../../fakes/telegram/server.main.ts', import.meta.url).pathname;
     const child = spawn(process.execPath, [script, '0', '7:own'], { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -151,6 +151,19 @@ describe('Telegram long polling', () => {
     await done;
   });
 
+  it('a token that is revoked while it is used halts the channel, and nothing is asked any more', async () => {
+    const channel = make();
+    run(channel);
+    await becomes(channel, 'connected');
+    fake.faults.next('getUpdates', { kind: 'status', code: 401, description: 'Unauthorized' });
+    fake.people.says(person, person, 'wake the held poll');
+    await becomes(channel, 'halted');
+    expect(logLines.join()).toMatch(/telegram token was refused/);
+    const calls = fake.calls.length;
+    fake.people.says(person, person, 'nobody asks for this');
+    expect(fake.calls.length).toBe(calls);
+  });
+
   it('a token that cannot be one halts without being sent anywhere', async () => {
     const channel = make('not a token/../x');
     expect(channel.account).toBe('invalid');
@@ -200,6 +213,7 @@ describe('Telegram long polling', () => {
       'edited_message',
       'callback_query',
       'my_chat_member',
+      'message_reaction',
       'stopped_message_generation',
     ]);
   });
@@ -219,9 +233,11 @@ describe('Telegram long polling', () => {
       { name: 'a.txt', mime: 'text/plain', bytes: Buffer.from('a') },
       { name: 'b.txt', mime: 'text/plain', bytes: Buffer.from('b') },
     ]);
+    fake.people.reacts(group, person, 1, [], ['👍']);
+    fake.people.saysAnonymously(group, 'approve');
     fake.people.migrates(group, -200);
     run(channel);
-    await vi.waitFor(() => expect(stored.length).toBe(10), { timeout: 10_000 });
+    await vi.waitFor(() => expect(stored.length).toBe(13), { timeout: 10_000 });
     expect(stored.flatMap(({ raw }) => channel.normalise(raw))).toMatchObject([
       {
         type: 'message',
@@ -235,10 +251,15 @@ describe('Telegram long polling', () => {
       { type: 'action', token: 'v1.forged', actor: { externalId: '9' }, conversation: { room: '-100' } },
       { type: 'stop', draftId: 77 },
       { type: 'membership', change: 'blocked' },
-      { type: 'message', text: 'two', files: [{ name: 'a.txt' }] },
-      { type: 'message', text: '', files: [{ name: 'b.txt' }] },
-      { type: 'membership', change: 'migrated', newRoom: '-200' },
+      { type: 'message', text: 'two', albumId: 'album1', files: [{ name: 'a.txt' }] },
+      { type: 'message', text: '', albumId: 'album1', files: [{ name: 'b.txt' }] },
+      { type: 'reaction', emoji: '👍', isAdded: true, messageId: '1' },
+      { type: 'message', actor: { externalId: 'chat:-100', isAnonymous: true } },
+      { type: 'membership', change: 'migrated', newRoom: '-200', conversation: { room: '-100' } },
+      { type: 'membership', change: 'migrated', newRoom: '-200', conversation: { room: '-100' } },
     ]);
+    // Both announcements of a move have one key, so that only the first is stored.
+    expect(new Set(stored.slice(-2).map(({ dedupKey }) => dedupKey))).toEqual(new Set(['migration:-100:-200']));
   });
 
   it('a wrong address of the server is refused by name', () => {

@@ -7,6 +7,7 @@ import { newId } from '#core/kit/ids.ts';
 import type { ClaimedTurn, TurnOutcome } from '#core/lanes/lane.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 import { runClaimedTurn } from '#workers/turn/run-claimed-turn.ts';
+import { LiveStage } from '#workers/delivery/live-stage.ts';
 import type { TurnDeps } from '#workers/turn/turn-deps.ts';
 
 const log = pino({ level: 'silent' });
@@ -53,6 +54,7 @@ async function runWith(db: Db, findAgent: TurnDeps['findAgent']): Promise<TurnOu
     askModel: never,
     gate: never,
     findSender: () => undefined,
+    liveStage: new LiveStage({ db, log }),
     limits: {
       messageRoundsMax: 1,
       taskRoundsMax: 1,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { normaliseUpdate } from '#bots/telegram/normalise-update.ts';
+import { dedupKeyOf } from '#bots/telegram/update-schema.ts';
 
 const bot = { id: 700, username: 'switchyard_bot' };
 const person = { id: 5, is_bot: false, first_name: 'Ada', last_name: 'L', username: 'ada' };
@@ -82,8 +83,9 @@ describe('Telegram update to neutral event', () => {
   });
 
   it('a command in a caption and one after our name are commands', () => {
-    expect(message({ caption: '/run it', caption_entities: [command(4)], photo: [{ file_id: 'p' }] })).toMatchObject([
-      { type: 'command', name: 'run', args: 'it' },
+    const captioned = { caption: '/run@switchyard_bot it', caption_entities: [command(19)], media_group_id: 'g' };
+    expect(message({ ...captioned, photo: [{ file_id: 'p' }] })).toMatchObject([
+      { type: 'command', name: 'run', args: 'it', files: [{ fetchKey: 'p' }], albumId: 'g' },
     ]);
     const text = '@switchyard_bot /run it';
     expect(message({ chat: group, text, entities: [mention, command(4, 16)] })).toMatchObject([
@@ -114,6 +116,79 @@ describe('Telegram update to neutral event', () => {
     expect(message({ animation, document: animation })[0]).toMatchObject({ files: [{ fetchKey: 'a' }] });
   });
 
+  it.each([
+    ['voice', { file_id: 'v', mime_type: 'audio/ogg' }, { name: 'voice.ogg', mime: 'audio/ogg' }],
+    ['video_note', { file_id: 'v' }, { name: 'video.mp4', mime: 'video/mp4' }],
+    ['audio', { file_id: 'v', file_name: 'song.mp3' }, { name: 'song.mp3' }],
+    ['document', { file_id: 'v', file_name: '../../etc/pass\u202ewd' }, { name: 'passwd' }],
+    ['document', { file_id: 'v', file_name: '...' }, { name: 'document' }],
+    ['document', { file_id: 'v', file_name: `${'x'.repeat(300)}.tar` }, { name: `${'x'.repeat(76)}.tar` }],
+  ])('a %s comes with a name that is only a name', (kind, file, expected) => {
+    expect(message({ [kind]: file })).toMatchObject([{ type: 'message', files: [{ fetchKey: 'v', ...expected }] }]);
+  });
+
+  it('a real reply names what it answers, the implicit one of a topic names nothing', () => {
+    expect(message({ text: 'x', reply_to_message: { message_id: 3 } })).toMatchObject([{ replyToId: '3' }]);
+    const implicit = { message_id: 3, forum_topic_created: {} };
+    expect(message({ text: 'x', reply_to_message: implicit })[0]?.replyToId).toBeUndefined();
+  });
+
+  it('a topic of a private chat is a thread of its own, whatever its number', () => {
+    const topic = { is_topic_message: true, message_thread_id: 1 };
+    expect(message({ text: 'x', ...topic })[0]?.conversation).toMatchObject({ thread: '1', kind: 'dm' });
+  });
+
+  it('messages of business chats and guest calls are not ours to answer', () => {
+    expect(message({ text: 'x', business_connection_id: 'b' })).toEqual([]);
+    expect(message({ text: 'x', guest_query_id: 'g' })).toEqual([]);
+  });
+
+  it('whoever writes in the name of a chat has no identity, even with an author beside it', () => {
+    expect(message({ chat: group, text: 'x', sender_chat: { id: -5, title: 'Other' } })).toMatchObject([
+      { actor: { externalId: 'chat:-5', isAnonymous: true } },
+    ]);
+    expect(read({ channel_post: { message_id: 1, chat: { id: -5, type: 'channel' }, text: 'x' } })).toEqual([]);
+  });
+
+  it('a deep link brings its payload as the argument of start', () => {
+    expect(message({ text: '/start ABCD-2345', entities: [command(6)] })).toMatchObject([
+      { type: 'command', name: 'start', args: 'ABCD-2345' },
+    ]);
+  });
+
+  it.each([
+    [[], ['👍'], { emoji: '👍', isAdded: true }],
+    [['👍'], [], { emoji: '👍', isAdded: false }],
+    [['👍'], ['🔥'], { emoji: '🔥', isAdded: true }],
+  ])('a reaction from %j to %j reads as one change', (before, after, expected) => {
+    const toTypes = (all: readonly string[]) => all.map((emoji) => ({ type: 'emoji', emoji }));
+    const change = { old_reaction: toTypes(before), new_reaction: toTypes(after) };
+    expect(read({ message_reaction: { chat: dm, message_id: 3, date: 1, user: person, ...change } })).toMatchObject([
+      { type: 'reaction', messageId: '3', ...expected },
+    ]);
+  });
+
+  it('anonymous reactions, reactions of bots and custom ones are nothing', () => {
+    const change = {
+      chat: group,
+      message_id: 3,
+      date: 1,
+      old_reaction: [],
+      new_reaction: [{ type: 'emoji', emoji: '👍' }],
+    };
+    expect(read({ message_reaction: change })).toEqual([]);
+    expect(read({ message_reaction: { ...change, user: { ...person, is_bot: true } } })).toEqual([]);
+    expect(read({ message_reaction: { ...change, user: person, new_reaction: [{ type: 'custom_emoji' }] } })).toEqual(
+      [],
+    );
+  });
+
+  it('only web hook deliveries are counted: polled ones are in order', () => {
+    const update = { update_id: 41, message: { message_id: 9, date: 1, chat: dm, from: person, text: 'x' } };
+    expect(normaliseUpdate({ bot, receivedAt: 1, via: 'webhook', update })).toMatchObject([{ sequence: 41 }]);
+    expect(normaliseUpdate({ bot, receivedAt: 1, update })[0]?.sequence).toBeUndefined();
+  });
+
   it('bots, automatic forwards and service messages are ignored', () => {
     expect(message({ text: 'x', from: { ...person, is_bot: true } })).toEqual([]);
     expect(message({ text: 'x', is_automatic_forward: true })).toEqual([]);
@@ -142,6 +217,13 @@ describe('Telegram update to neutral event', () => {
     ]);
     expect(read({ callback_query: { ...query, message: undefined } })).toEqual([]);
     expect(read({ callback_query: { ...query, data: undefined } })).toEqual([]);
+  });
+
+  it('a press belongs to the topic its button names, in the room it was made in', () => {
+    const message = { chat: forum, message_id: 3, date: 0 };
+    expect(read({ callback_query: { id: 'q', from: person, data: 'v1.t.y~45', message } })).toMatchObject([
+      { type: 'action', token: 'v1.t.y', conversation: { room: '-100', thread: '45' } },
+    ]);
   });
 
   it('the Stop button names the draft', () => {
@@ -177,10 +259,16 @@ describe('Telegram update to neutral event', () => {
     expect(read({ my_chat_member })).toEqual([]);
   });
 
-  it('a group that became a supergroup names its new id', () => {
-    expect(message({ chat: { ...group, type: 'group' }, migrate_to_chat_id: -200 })).toMatchObject([
-      { type: 'membership', change: 'migrated', newRoom: '-200' },
-    ]);
+  it('both announcements of a group that became a supergroup say the same under one key', () => {
+    const moved = { type: 'membership', change: 'migrated', newRoom: '-200', conversation: { room: '-100' } };
+    expect(message({ chat: { ...group, type: 'group' }, migrate_to_chat_id: -200 })).toMatchObject([moved]);
+    expect(message({ chat: { ...group, id: -200 }, migrate_from_chat_id: -100 })).toMatchObject([moved]);
+    const keys = [
+      { update_id: 1, message: { chat: { id: -100 }, migrate_to_chat_id: -200 } },
+      { update_id: 2, message: { chat: { id: -200 }, migrate_from_chat_id: -100 } },
+      { update_id: 3, message: { chat: { id: -200 } } },
+    ].map(dedupKeyOf);
+    expect(keys).toEqual(['migration:-100:-200', 'migration:-100:-200', '3']);
   });
 
   it('unknown updates and broken ones are nothing', () => {

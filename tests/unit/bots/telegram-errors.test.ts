@@ -1,6 +1,12 @@
 import { GrammyError, HttpError } from 'grammy';
 import { describe, expect, it } from 'vitest';
-import { classifyTelegramError, toChannelError } from '#bots/telegram/telegram-errors.ts';
+import {
+  classifyTelegramError,
+  isNotOffered,
+  isParentGone,
+  isThreadGone,
+  toChannelError,
+} from '#bots/telegram/telegram-errors.ts';
 import { TransportError } from '#bots/telegram/telegram-fetch.ts';
 
 const refusal = (error_code: number, description: string, parameters = {}, method = 'sendMessage') =>
@@ -36,6 +42,25 @@ describe('what a Telegram failure means for a delivery', () => {
   ])('%i %s', (code, description, parameters, expected) => {
     expect(classifyTelegramError(refusal(code, description, parameters))).toMatchObject(expected);
     expect(classifyTelegramError(toChannelError(refusal(code, description, parameters)))).toMatchObject(expected);
+  });
+
+  it('what can be mended on the spot is known by what the server says, also through our own error', () => {
+    for (const text of ['message thread not found', 'TOPIC_CLOSED', 'TOPIC_DELETED']) {
+      expect(isThreadGone(toChannelError(refusal(400, `Bad Request: ${text}`)))).toBe(true);
+    }
+    expect(isParentGone(refusal(400, 'Bad Request: message to be replied not found'))).toBe(true);
+    expect(isThreadGone(new Error('TOPIC_CLOSED'))).toBe(false);
+  });
+
+  it.each([
+    [404, 'Not Found', true],
+    [400, "Bad Request: can't parse rich message", true],
+    [400, 'Bad Request: chat not found', false],
+    [400, 'Bad Request: message to be replied not found', false],
+    [429, 'Too Many Requests', false],
+    [403, 'Forbidden: bot was blocked by the user', false],
+  ])('%i %s: whether an older server is the reason is %s', (code, description, expected) => {
+    expect(isNotOffered(refusal(code, description))).toBe(expected);
   });
 
   it('a lost answer leaves a post open and lets everything else be repeated', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { normaliseConsole, readInteraction } from '#bots/console/console-raw.ts';
-import { fitBody, textMax } from '#bots/console/fit-body.ts';
+import { normaliseConsole } from '#bots/console/console-raw.ts';
+import { readInteraction } from '#bots/hosted/hosted-channel.ts';
 
 const raw = (more: object) => ({
   kind: 'message',
@@ -18,7 +18,13 @@ describe('a console event', () => {
       {
         type: 'message',
         conversation: { channel: 'console', account: 'local', room: 'ada', thread: 'plans', kind: 'dm' },
-        actor: { externalId: 'operator:ada', displayName: 'ada', isBot: false, isAnonymous: false },
+        actor: {
+          externalId: 'operator:ada',
+          displayName: 'ada',
+          isBot: false,
+          isAnonymous: false,
+          isOperator: true,
+        },
         occurredAt: new Date('2026-11-21T12:00:00.000Z'),
         messageId: '12345678',
         text: 'hello',
@@ -57,21 +63,5 @@ describe('a console event', () => {
     [{ at: 'yesterday' }],
   ])('%j is nothing', (more) => {
     expect(normaliseConsole(raw(more))).toEqual([]);
-  });
-});
-
-describe('a long body', () => {
-  it('up to the limit is left alone', () => {
-    const body = { parts: [{ type: 'markdown' as const, markdown: 'x'.repeat(textMax) }] };
-    expect(fitBody(body)).toBe(body);
-  });
-
-  it('over the limit shows its beginning, closes its code block and keeps the whole as a file', () => {
-    const markdown = `Intro\n\n\`\`\`ts\n${'const x = 1;\n'.repeat(10_000)}\`\`\``;
-    const { parts } = fitBody({ parts: [{ type: 'markdown', markdown }] });
-    expect(parts.map(({ type }) => type)).toEqual(['markdown', 'notice', 'file']);
-    const [head, , file] = parts;
-    expect(head?.type === 'markdown' && head.markdown.endsWith('\n```')).toBe(true);
-    expect(file?.type === 'file' && Buffer.from(file.dataBase64, 'base64').toString()).toBe(markdown);
   });
 });

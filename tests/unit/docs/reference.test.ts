@@ -106,6 +106,9 @@ test('the command line guide has every command with its options', () => {
     findGateway: refuse,
     loadAgents: refuse,
     listTools: refuse,
+    slackManifest: refuse,
+    readVariables: refuse,
+    describeInvalid: refuse,
     openQuestions: refuse,
     listSandboxes: refuse,
   };

@@ -25,6 +25,7 @@ function contextWith(sandbox: Partial<Sandbox>): ToolContext {
   const whole = {
     exec: missing,
     readFile: missing,
+    readBytes: missing,
     writeFile: missing,
     listFiles: missing,
     searchFiles: missing,

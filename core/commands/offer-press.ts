@@ -1,0 +1,103 @@
+import { endEvent } from '../inbox/end-event.ts';
+import type { KnownEvent } from '../inbox/known-event.ts';
+import type { Db, Tx } from '../kit/database.ts';
+import type { Offer } from '../offers/offer.ts';
+import { type OfferOutcome, settleOffer } from '../offers/settle-offer.ts';
+import { putMessages } from '../outbox/put-messages.ts';
+import { admit } from '../people/admit.ts';
+import { findIdentity } from '../people/identify.ts';
+import { mergeAfterConfirmation } from '../people/link-identity.ts';
+import type { Conversation } from '../sessions/origin.ts';
+import type { RunCommand } from './command.ts';
+import type { CommandDeps } from './command-deps.ts';
+import type { PressHandler } from './press.ts';
+
+/** Presses of offers: letting somebody in, joining two people, a command that came late. */
+export function offerPress(deps: {
+  readonly db: Db;
+  readonly acknowledge: CommandDeps['acknowledge'];
+  /** Carries out a command that its author still means. */
+  readonly runCommand: RunCommand;
+}): PressHandler {
+  return async (known, token) => {
+    const outcome = await deps.db.transaction().execute(async (tx) => await settle(tx, known, token));
+    if (outcome === undefined) return false;
+    const { event } = known;
+    if (outcome.kind === 'refused') {
+      await deps.acknowledge(event, outcome.text, true);
+      return true;
+    }
+    const { subject } = outcome.offer;
+    if (subject.kind === 'late_command' && outcome.isAccepted) {
+      const { name, args, files, messageId } = subject;
+      const base = { conversation: event.conversation, actor: event.actor, occurredAt: event.occurredAt };
+      const command = {
+        ...base,
+        type: 'command' as const,
+        name,
+        args,
+        files,
+        ...(messageId === undefined ? {} : { messageId }),
+        ...(event.interactionToken === undefined ? {} : { interactionToken: event.interactionToken }),
+      };
+      await deps.runCommand({ ...known, event: command }, name, args);
+      return true;
+    }
+    await deps.acknowledge(event, outcome.isAccepted ? 'Done.' : 'Refused.', false);
+    return true;
+  };
+}
+
+async function settle(tx: Tx, known: KnownEvent, token: string): Promise<OfferOutcome | undefined> {
+  const { inboxId, person, thread } = known;
+  const outcome = await settleOffer(tx, { token, threadKey: thread.threadKey, person, inboxId });
+  if (outcome === undefined) return undefined;
+  // The command ends the event itself, with its effect.
+  const isCommand = outcome.kind === 'settled' && outcome.offer.subject.kind === 'late_command' && outcome.isAccepted;
+  if (isCommand || !(await endEvent(tx, inboxId, 'routed'))) return outcome;
+  if (outcome.kind === 'settled') await carryOut(tx, known, outcome.offer, outcome.isAccepted);
+  return outcome;
+}
+
+async function carryOut(tx: Tx, known: KnownEvent, offer: Offer, isAccepted: boolean): Promise<void> {
+  const { subject } = offer;
+  const tell = async (
+    conversation: Conversation,
+    level: 'info' | 'success' | 'warn',
+    markdown: string,
+  ): Promise<void> =>
+    await putMessages(tx, [
+      {
+        key: `offer:${offer.id}:outcome`,
+        conversation,
+        importance: 'notice',
+        body: { parts: [{ type: 'notice', level, markdown }] },
+      },
+    ]);
+  switch (subject.kind) {
+    case 'admit': {
+      const identity = await findIdentity(tx, subject.identityId);
+      if (identity === undefined) return;
+      if (!isAccepted) return await tell(subject.conversation, 'info', 'You were not let in.');
+      const person = await admit(tx, identity, 'member', { by: `person ${known.person.id}` });
+      return await tell(
+        subject.conversation,
+        'success',
+        `Welcome, ${person.displayName}. You are let in: write to me, or send /help to see what I can do.`,
+      );
+    }
+    case 'merge': {
+      if (!isAccepted) return await tell(subject.conversation, 'info', 'Your two accounts were not joined.');
+      const problem = await mergeAfterConfirmation(tx, subject, known.person);
+      return problem === undefined
+        ? await tell(
+            subject.conversation,
+            'success',
+            'It was confirmed: this account and your other one are one person now.',
+          )
+        : await tell(subject.conversation, 'warn', problem);
+    }
+    case 'late_command':
+      return;
+  }
+}

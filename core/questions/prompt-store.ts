@@ -1,0 +1,120 @@
+import { sql } from 'kysely';
+import type { Db, Tx } from '../kit/database.ts';
+import type { Awaited, Prompt } from './prompt.ts';
+
+interface PromptRow {
+  id: string;
+  person_id: string;
+  approval_id: string | null;
+  question_id: string | null;
+}
+
+export async function insertPrompt(
+  tx: Tx,
+  prompt: Prompt & { readonly tokenHash: string; readonly threadKey: string; readonly validMs: number },
+): Promise<void> {
+  const { subject } = prompt;
+  await sql`
+    insert into answer_prompt (id, token_hash, approval_id, question_id, person_id, thread_key, expires_at)
+    values (${prompt.id}, ${prompt.tokenHash}, ${'approvalId' in subject ? subject.approvalId : null},
+      ${'questionId' in subject ? subject.questionId : null}, ${prompt.personId}, ${prompt.threadKey},
+      clock_timestamp() + make_interval(secs => ${prompt.validMs / 1000}))
+  `.execute(tx);
+}
+
+/** From now on a message answers the prompt too, for as long as this. */
+export async function setPromptLine(tx: Tx, id: string, messageKey: string, validMs: number): Promise<void> {
+  await sql`
+    update answer_prompt set message_key = ${messageKey},
+      expires_at = clock_timestamp() + make_interval(secs => ${validMs / 1000})
+    where id = ${id}
+  `.execute(tx);
+}
+
+/** Uses a prompt once. @returns undefined when it is used, expired or somebody else's. */
+export async function usePrompt(
+  tx: Tx,
+  which: { readonly tokenHash: string } | { readonly id: string },
+  personId: string,
+): Promise<Prompt | undefined> {
+  const { rows } = await sql<PromptRow>`
+    update answer_prompt set used_at = clock_timestamp()
+    where (token_hash = ${'tokenHash' in which ? which.tokenHash : null} or id = ${'id' in which ? which.id : null})
+      and person_id = ${personId} and used_at is null and expires_at > clock_timestamp()
+    returning id, person_id, approval_id, question_id
+  `.execute(tx);
+  const row = rows[0];
+  if (row === undefined) return undefined;
+  const subject = row.approval_id === null ? { questionId: row.question_id ?? '' } : { approvalId: row.approval_id };
+  return { id: row.id, personId: row.person_id, subject };
+}
+
+/**
+ * What is asked that a message of this person answers. A reply names what it answers, also one that opens a thread below
+ * it; a message that replies to nothing of ours counts only where `isAlone` says that the conversation is between the two.
+ */
+export async function selectAwaited(
+  db: Db,
+  message: {
+    readonly threadKey: string;
+    readonly personId: string;
+    readonly replyToId: string | undefined;
+    /** Of the stream above, and the message there that this thread hangs on. */
+    readonly parent: { readonly threadKey: string; readonly messageId: string } | undefined;
+    readonly isAlone: boolean;
+    /** Beginning of the thread keys of a private chat in which this message opens a thread of its own. */
+    readonly privateRoom: string | undefined;
+  },
+): Promise<Awaited | undefined> {
+  const { threadKey, personId, replyToId, parent, isAlone, privateRoom } = message;
+  const keys = parent === undefined ? [threadKey] : [threadKey, parent.threadKey];
+  const { rows } = await sql<{ prompt_id: string | null; question_id: string | null; approval_id: string | null }>`
+    with awaiting as materialized (
+      -- Most threads wait for nothing, and then their history need not be searched.
+      select c.message_key from approval_card c join approval a on a.id = c.approval_id
+        where c.thread_key = any (${keys}::text[]) and a.state = 'pending'
+      union all
+      select c.message_key from question_card c join question q on q.id = c.question_id
+        where c.thread_key = any (${keys}::text[]) and c.kind = 'ask' and q.state = 'pending'
+      union all
+      select p.message_key from answer_prompt p
+        where p.thread_key = any (${keys}::text[]) and p.person_id = ${personId} and p.used_at is null
+          and p.message_key is not null and p.expires_at > clock_timestamp()
+    ), replied as materialized (
+      select o.key from outbox o
+      where exists (select from awaiting) and (
+        (o.thread_key = ${threadKey} and o.platform_ids @> array[${replyToId ?? null}::text])
+        or (o.thread_key = ${parent?.threadKey ?? null}::text
+            and o.platform_ids @> array[${parent?.messageId ?? null}::text]))
+    ), answered as materialized (
+      select r.key from replied r join awaiting w on w.message_key = r.key limit 1
+    ), loose as (
+      select ${isAlone}::boolean and not exists (select from replied) as is_loose
+    )
+    select
+      (select p.id from answer_prompt p, loose
+       where p.person_id = ${personId} and p.used_at is null and p.message_key is not null
+         and p.expires_at > clock_timestamp()
+         and (p.message_key = (select key from answered) or (is_loose and (
+           p.thread_key = ${threadKey} or starts_with(p.thread_key, ${privateRoom ?? null}::text))))
+       order by p.created_at desc limit 1) as prompt_id,
+      (select q.id from question_card c join question q on q.id = c.question_id, loose
+       where c.kind = 'ask' and q.state = 'pending'
+         and (c.message_key = (select key from answered)
+              or (is_loose and c.thread_key = ${threadKey} and coalesce(q.asked_id, q.requester_id) = ${personId})
+              -- What they ask for themselves there is a conversation of its own; what they are asked is not.
+              or (is_loose and q.asked_id = ${personId} and starts_with(c.thread_key, ${privateRoom ?? null}::text)))
+       order by q.created_at desc limit 1) as question_id,
+      (select c.approval_id from approval_card c where c.message_key = (select key from answered)) as approval_id
+  `.execute(db);
+  const row = rows[0];
+  if (row === undefined) return undefined;
+  if (row.prompt_id !== null) return { kind: 'prompt', promptId: row.prompt_id };
+  if (row.question_id !== null) return { kind: 'question', questionId: row.question_id };
+  return row.approval_id === null ? undefined : { kind: 'approval', approvalId: row.approval_id };
+}
+
+/** Forgets prompts that can be answered no more. */
+export async function prunePrompts(db: Db): Promise<void> {
+  await sql`delete from answer_prompt where expires_at < clock_timestamp() - interval '1 day'`.execute(db);
+}

@@ -1,0 +1,73 @@
+import { z } from 'zod';
+import { broadcastLevels, broadcastPriorities, type TargetResult } from '#core/broadcast/broadcast.ts';
+import { isEmptyReport } from '#core/broadcast/empty-report.ts';
+import { sendBroadcast } from '#core/broadcast/send-broadcast.ts';
+import type { Db } from '#core/kit/database.ts';
+import { idFrom } from '#core/kit/ids.ts';
+import { canonicalJson } from '#core/kit/json.ts';
+import type { Tool } from './tool.ts';
+
+const parameters = z.strictObject({
+  to: z
+    .string()
+    .trim()
+    .min(1)
+    .max(200)
+    .describe('Who reads it: here, requester, @name, person:<id>, channel:room[:thread], owners, admins.'),
+  text: z.string().max(8000).describe('Markdown. Complete in itself: the reader sees nothing else of this work.'),
+  level: z.enum(broadcastLevels).optional().describe('What it is; info when left out.'),
+  priority: z
+    .enum(broadcastPriorities)
+    .optional()
+    .describe('low makes no sound, urgent asks for attention at once; normal when left out.'),
+});
+
+type Arguments = z.infer<typeof parameters>;
+
+/** Writes a notice to somebody, wherever they are, apart from the answer of the turn. */
+export function notifyTool(deps: { readonly db: Db }): Tool<Arguments> {
+  return {
+    name: 'notify',
+    description:
+      'Send a notice to a person, a room or a group of people, apart from your answer. Not for answering whoever asked: just answer. Returns where it went; delivery itself takes a moment.',
+    parameters,
+    isParallelSafe: true,
+    isIdempotent: true,
+    claim: ({ to, text }) => ({
+      action: 'message.send',
+      resource: to,
+      risk: 'low',
+      summary: `Tell ${to}: ${text.slice(0, 200)}`,
+    }),
+    run: async (args, context) => {
+      if (isEmptyReport(args.text)) {
+        return { text: 'Not sent: it says nothing. Send a notice only when there is news.', isError: false };
+      }
+      const { origin, turnId, agent } = context;
+      const broadcast = await deps.db.transaction().execute(
+        async (tx) =>
+          await sendBroadcast(tx, {
+            // The same words to the same place twice in one turn are one notice, also after a crash.
+            id: idFrom(`notice:${turnId}:${canonicalJson(args)}`),
+            markdown: args.text,
+            level: args.level ?? 'info',
+            priority: args.priority ?? 'normal',
+            author: agent.name,
+            createdBy: origin.personId,
+            turnId,
+            report: undefined,
+            targets: [args.to],
+            context: { conversation: origin, requesterId: origin.personId },
+          }),
+      );
+      const failed = broadcast.results.filter((result) => result.state === 'failed');
+      const sent = broadcast.results.length - failed.length;
+      const lines = [`Sent to ${sent} of ${broadcast.results.length}.`, ...failed.map(describeFailure)];
+      return { text: lines.join('\n'), isError: sent === 0 };
+    },
+  };
+}
+
+function describeFailure(result: TargetResult): string {
+  return `${result.target}: ${result.reason ?? 'failed'}`;
+}
