@@ -65,7 +65,14 @@ const accessShape = {
 export const configFileSchema = z.strictObject({
   channels: z
     .strictObject({
-      telegram: z.strictObject({ enabled: z.boolean().default(true), ...accessShape }).prefault({}),
+      telegram: z
+        .strictObject({
+          enabled: z.boolean().default(true),
+          /** Real tables, headings and task lists; apps that are years old show only a note in their place. */
+          rich_messages: z.boolean().default(true),
+          ...accessShape,
+        })
+        .prefault({}),
       slack: z
         .strictObject({
           enabled: z.boolean().default(true),

@@ -34,6 +34,8 @@ export interface Config {
   readonly telegram:
     | { readonly token: string; readonly apiRoot: string | undefined; readonly webhookSecret: string | undefined }
     | undefined;
+  /** Telegram is sent real tables, headings and task lists where its server knows them. */
+  readonly hasTelegramRichMessages: boolean;
   /** One of `appToken` (Socket Mode) and `signingSecret` (HTTP) is set. */
   readonly slack:
     | {
@@ -145,6 +147,7 @@ export function loadConfig(
             apiRoot: settings.TELEGRAM_API_ROOT,
             webhookSecret: settings.TELEGRAM_WEBHOOK_SECRET,
           },
+    hasTelegramRichMessages: file.value.channels.telegram.rich_messages,
     slack:
       settings.SLACK_BOT_TOKEN === undefined || !file.value.channels.slack.enabled
         ? undefined
@@ -237,7 +240,7 @@ function reportMailGaps(
   }
 }
 
-function readAccess({ allow, rooms }: ConfigFile['channels']['telegram']): ChannelAccess {
+function readAccess({ allow, rooms }: Pick<ConfigFile['channels']['telegram'], 'allow' | 'rooms'>): ChannelAccess {
   const { accounts, people, roles, dm, group, channel, requests } = allow;
   return {
     accounts,

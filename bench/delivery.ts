@@ -2,24 +2,30 @@
  * Deliveries and ingest through the fake platforms, each in its own process and at its real limits: 1,000 conversations
  * whose answers are written at the same time, then 2,000 events a second that are not for us.
  *
- *   ./switchyard bench delivery --json [--only streaming|ingest]
+ *   ./switchyard bench delivery --json [--only streaming|ingest] [--scale 0.1]
  *
  * Takes about two minutes, more where other work keeps the machine busy; the `cpu` figures do not depend on that. The last
  * line has the figures; `by_channel` has those of each platform.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+
 import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { z } from 'zod';
 import { type ChatFake, startDiscord, startSlack, startTelegram } from './support/chat-fakes.ts';
 import { quantile, round, Stage } from './support/stage.ts';
 
-const counts = { dms: 550, groups: 100, slack: 150, discord: 200 };
+const { values } = parseArgs({
+  options: { json: { type: 'boolean' }, only: { type: 'string' }, scale: { type: 'string', default: '1' } },
+});
+/** Conversations by platform; `--scale` makes fewer of them. */
+const share = (count: number) => Math.ceil(count * Number(values.scale));
+const counts = { dms: share(550), groups: share(100), slack: share(150), discord: share(200) };
 /** Conversations that begin every second; all of them stream by the time the first one ends. */
-const startsPerSecond = 80;
-const pieces = 90;
-const pieceMs = 333;
+const startsPerSecond = 40;
+const pieces = 95;
+const pieceMs = 350;
 const giveUpMs = 90_000;
 const eventsPerSecond = 2000;
 const eventSeconds = 10;
@@ -60,7 +66,6 @@ await client.connect();
 await admit(client, fakes);
 await Promise.all(fakes.map((fake) => fake.connected()));
 
-const { values } = parseArgs({ options: { json: { type: 'boolean' }, only: { type: 'string' } } });
 const streaming = values.only === 'ingest' ? {} : await measureStreaming(fakes);
 const ingest = values.only === 'streaming' ? {} : await measureIngest(client, fakes);
 await client.end();
@@ -84,7 +89,9 @@ async function readTimes(): Promise<z.infer<typeof timesSchema>> {
 }
 
 async function measureStreaming(all: readonly ChatFake[]) {
-  const asks = all.flatMap((fake) => fake.people.map((_, index) => ({ fake, index, key: `key-${fake.name}-${index}` })));
+  const asks = all.flatMap((fake) =>
+    fake.people.map((_, index) => ({ fake, index, key: `key-${fake.name}-${index}` })),
+  );
   // Mixed, so that every platform has its share of every second.
   asks.sort((a, b) => a.index / a.fake.people.length - b.index / b.fake.people.length);
   const cpuBefore = cpuSeconds();
@@ -186,11 +193,14 @@ async function measureIngest(db: pg.Client, all: readonly ChatFake[]) {
   // The last events of a batch are confirmed with the next poll; a command is answered within a second.
   await delay(2000);
   const acks = (await Promise.all(all.map(async (fake) => await fake.acks()))).flat();
+  const answers = (await Promise.all(all.map(async (fake) => await fake.firstAnswers()))).flat();
   return {
     events_per_s: round(stored / (tookMs / 1000)),
     ack_ms_p50: round(quantile(acks, 0.5)),
     ack_ms_p99: round(quantile(acks, 0.99)),
     ack_ms_max: round(quantile(acks, 1)),
+    first_answer_ms_p50: round(quantile(answers, 0.5)),
+    first_answer_ms_max: round(quantile(answers, 1)),
     events_lost: events - stored,
     cpu_us_per_event: Math.round(((cpuSeconds() - cpuBefore) * 1_000_000) / Math.max(1, stored)),
   };
@@ -203,6 +213,9 @@ async function inboxCount(db: pg.Client): Promise<number> {
 
 /** Processor time the product has used; clock ticks of Linux are hundredths of a second. */
 function cpuSeconds(): number {
-  const fields = readFileSync(`/proc/${product.child.pid ?? 0}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  const fields =
+    readFileSync(`/proc/${product.child.pid ?? 0}/stat`, 'utf8')
+      .split(') ')[1]
+      ?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }

@@ -134,7 +134,7 @@ const put = /* sql */ `
 /*
  * What is due, and in which order. `rules`: {kinds: {<kind>: {sendMs, editMs, perRoom}}, budgets: {<kind>: {count, perMs}}}.
  *
- * First posts of a thread keep their order; edits change what already stands there and need none. Of one pace (a room or
+ * First posts of a thread keep their order, but final words do not wait for a preview that nobody has seen; edits change what already stands there and need none. Of one pace (a room or
  * a thread) at most one message is due at a time, final words before previews.
  */
 const claim = /* sql */ `
@@ -156,7 +156,7 @@ const claim = /* sql */ `
       where o.account_key = p_account_key and o.state = 'pending'
         and (o.platform_ids is not null or not exists (
           select 1 from outbox e where e.thread_key = o.thread_key and e.state = 'pending' and e.platform_ids is null
-            and not e.may_be_overtaken and (e.created_at, e.id) < (o.created_at, o.id)))
+            and not e.may_be_overtaken and (e.is_final or not o.is_final) and (e.created_at, e.id) < (o.created_at, o.id)))
         and not exists (select 1 from outbox s where s.thread_key = o.thread_key and s.state = 'sending')
     )
     select n.id, n.pace_key, n.is_edit, n.rank, n.created_at, greatest(n.not_before, p.paused_until,

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '#core/kit/errors.ts';
-import type { Undelivered } from '#core/outbox/undelivered.ts';
+import type { Undelivered } from '#core/outbox/undelivered-message.ts';
 import { type Html, html, page } from './html.ts';
 
 /** What an operator sees and does about messages that did not arrive. */

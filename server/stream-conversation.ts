@@ -82,7 +82,9 @@ export async function streamConversation(
     // A notification holds the end of a long text; the beginning is known from the one before.
     const from = note.from ?? 0;
     const known = draft?.id === note.draftId && draft.text.length >= from ? draft.text.slice(0, from) : '';
-    draft = { id: note.draftId, text: known + note.markdown };
+    // Somebody who comes in the middle sees that something is missing.
+    const gap = from > 0 && known === '' ? '… ' : '';
+    draft = { id: note.draftId, text: gap + known + note.markdown };
     write('draft', { draftId: note.draftId, nodes: source.preview(draft.text) });
   };
 

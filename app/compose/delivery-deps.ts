@@ -8,7 +8,11 @@ import type { DeliveryLoopDeps } from '#workers/delivery/delivery-loop.ts';
 import type { Services } from './services.ts';
 
 /** What the deliveries of one account need, with what failures mean for rooms and operators. */
-export function deliveryDeps({ db, log }: Pick<Services, 'db' | 'log'>, sender: Channel, owner: string): DeliveryLoopDeps {
+export function deliveryDeps(
+  { db, log }: Pick<Services, 'db' | 'log'>,
+  sender: Channel,
+  owner: string,
+): DeliveryLoopDeps {
   const { channel, account } = sender;
   return {
     db,

@@ -1,7 +1,7 @@
 import type { Channel, Suggest } from '#bots/channel.ts';
-import { FileChannel } from '#bots/file/file-channel.ts';
 import { DiscordChannel } from '#bots/discord/discord-channel.ts';
 import { createPlaceStore } from '#bots/discord/place-store.ts';
+import { FileChannel } from '#bots/file/file-channel.ts';
 import { SlackChannel } from '#bots/slack/slack-channel.ts';
 import { TelegramChannel } from '#bots/telegram/telegram-channel.ts';
 import { openTopicStore } from '#bots/telegram/topic-store.ts';
@@ -28,6 +28,7 @@ export function openChannels(deps: {
         apiRoot: telegram.apiRoot,
         log,
         topics: (account) => openTopicStore(db, account),
+        hasRichMessages: config.hasTelegramRichMessages,
         ...(secret === undefined || config.publicUrl === undefined
           ? {}
           : { webhook: { url: config.publicUrl, secret } }),

@@ -104,6 +104,7 @@ export function openRoute(
     acknowledge: deps.acknowledge,
     operatorChannels: new Set(['console', 'web', 'file']),
     access: accessOf(config, channel.channel),
+    accessOn: (name) => accessOf(config, name),
     fuse: createLoopFuse(),
     onRoomEvent: createRoomEvents({ db, log, ring: deps.ring }),
     onPersonEvent: { form: createTakeForm(deps), home: createShowHome({ db, log, channel }) },

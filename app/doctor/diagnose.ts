@@ -4,6 +4,7 @@ import { providerOf } from '#core/models/providers.ts';
 import type { Config } from '../config.ts';
 import { checkDatabase } from './check-database.ts';
 import { checkDiscord } from './check-discord.ts';
+import { checkFileChannel } from './check-file-channel.ts';
 import { checkDataDir, checkDisk, checkNode, checkPort } from './check-machine.ts';
 import { checkSlack } from './check-slack.ts';
 import { checkTelegram } from './check-telegram.ts';
@@ -42,6 +43,7 @@ export async function diagnose(deps: DoctorDeps): Promise<Finding[]> {
     guard('Telegram', () => checkTelegram(config.telegram)),
     guard('Slack', () => checkSlack(config)),
     guard('Discord', () => checkDiscord(config.discord)),
+    guard('Files', async () => await checkFileChannel(config.fileChannel)),
     guard('Port', () => checkPort(config)),
   ]);
 }

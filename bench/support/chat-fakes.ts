@@ -4,7 +4,7 @@ import { accountOf } from '#bots/slack/slack-account.ts';
 import type { Stage } from './stage.ts';
 
 /** One conversation of the bench, and what became of it at its fake platform. */
-export interface Shown {
+interface Shown {
   /** First words of the answer on somebody's screen, in ms since the epoch. */
   readonly paintedAt: number;
   /** The platform's own sign that an answer is being written, where it is shown in place of the words. */
@@ -31,14 +31,16 @@ export interface ChatFake {
   extraRefusals(): Promise<number>;
   /** Unaddressed talk in groups. @returns how many events. */
   chatter(perSecond: number, seconds: number): Promise<number>;
-  /** From the event to our word that we have it, of each, in ms. */
+  /** From an event to our word that we have it, in ms; none where the platform wants no word. */
   acks(): Promise<readonly number[]>;
+  /** From a command to its first answer, in ms, where the platform has a deadline for it. */
+  firstAnswers(): Promise<readonly number[]>;
   reset(): Promise<void>;
   /** Resolves when the product receives from it. */
   connected(): Promise<void>;
 }
 
-export type Control = (what: string, body?: object) => Promise<unknown>;
+type Control = (what: string, body?: object) => Promise<unknown>;
 
 function controlOf(root: string): Control {
   return async (what, body = {}) => {
@@ -80,7 +82,10 @@ const telegramSchema = z.object({
 });
 
 /** Private chats, which have drafts, and groups, which share twenty messages a minute. */
-export async function startTelegram(stage: Stage, counts: { readonly dms: number; readonly groups: number }): Promise<ChatFake> {
+export async function startTelegram(
+  stage: Stage,
+  counts: { readonly dms: number; readonly groups: number },
+): Promise<ChatFake> {
   const { line } = await stage.startNode('tests/fakes/telegram/server.main.ts', ['0', '', 'rates'], {}, /"apiRoot"/);
   const { apiRoot, token } = z.object({ apiRoot: z.string(), token: z.string() }).parse(JSON.parse(line));
   const control = controlOf(apiRoot);
@@ -123,6 +128,7 @@ export async function startTelegram(stage: Stage, counts: { readonly dms: number
     },
     chatter: async (perSecond, seconds) =>
       z.object({ count: z.number() }).parse(await control('chatter', { perSecond, seconds })).count,
+    firstAnswers: async () => [],
     acks: async () => z.object({ delays: z.array(z.number()) }).parse(await control('confirmed')).delays,
     reset: async () => void (await control('reset')),
     connected: async () => await untilConnected(control),
@@ -189,6 +195,7 @@ export async function startSlack(stage: Stage, people: number): Promise<ChatFake
     },
     chatter: async (perSecond, seconds) =>
       z.object({ count: z.number() }).parse(await control('chatter', { perSecond, seconds })).count,
+    firstAnswers: async () => [],
     acks: async () =>
       pushesSchema
         .parse(await control('pushes'))
@@ -239,7 +246,8 @@ export async function startDiscord(stage: Stage, people: number): Promise<ChatFa
     },
     chatter: async (perSecond, seconds) =>
       z.object({ count: z.number() }).parse(await control('chatter', { perSecond, seconds, user: ids[0] })).count,
-    acks: async () =>
+    acks: async () => [],
+    firstAnswers: async () =>
       z
         .object({ acks: z.array(z.object({ answeredAfterMs: z.number().optional() })) })
         .parse(await control('acks'))

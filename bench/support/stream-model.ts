@@ -37,7 +37,9 @@ function write(answer: Answer): void {
   answers.delete(answer);
   answer.response.write(record({}, 'stop'));
   const usage = { prompt_tokens: 10, completion_tokens: piecesMax, total_tokens: 10 + piecesMax };
-  answer.response.end(`data: ${JSON.stringify({ id: 'c', object: 'chat.completion.chunk', choices: [], usage })}\n\ndata: [DONE]\n\n`);
+  answer.response.end(
+    `data: ${JSON.stringify({ id: 'c', object: 'chat.completion.chunk', choices: [], usage })}\n\ndata: [DONE]\n\n`,
+  );
   if (time !== undefined) time.endAt = now();
 }
 

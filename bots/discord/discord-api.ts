@@ -1,15 +1,16 @@
 import { REST, RESTEvents, Routes } from 'discord.js';
 import { z } from 'zod';
 import type { Clock } from '#core/kit/clock.ts';
-import { DiscordFailure, toDiscordFailure } from './discord-errors.ts';
+import { DiscordFailure, sending, toDiscordFailure } from './discord-errors.ts';
 
 /** The part of a message we read back. */
-const messageSchema = z.object({
+export const messageSchema = z.object({
   id: z.string(),
   channel_id: z.string(),
   content: z.string().default(''),
   flags: z.number().default(0),
   components: z.array(z.unknown()).default([]),
+  author: z.object({ id: z.string() }).optional(),
   interaction_metadata: z.object({ id: z.string() }).optional(),
 });
 export type SentMessage = z.infer<typeof messageSchema>;
@@ -48,7 +49,7 @@ const answerMs = 15_000;
  * Discord bars an address for a day after 10,000 refused calls (401, 403, 429) in ten minutes. Several processes may
  * share the address, so each stops far below that.
  */
-const refusedMax = 1_000;
+const refusedMaxDefault = 1_000;
 /** A refused token is not tried again for this long: it heals only by a person. */
 const tokenPauseMs = 60_000;
 
@@ -57,12 +58,20 @@ export class DiscordApi {
   readonly #rest: REST;
   readonly #token: string;
   readonly #clock: Clock;
+  readonly #refusedMax: number;
   /** Calls refused over the wire in the current ten minutes, which end at `until` (ms since the epoch). */
   #refusals = { count: 0, until: 0 };
   #tokenRefusedUntil = 0;
   #application: Promise<{ readonly id: string; readonly flags: number }> | undefined;
 
-  constructor(options: { readonly token: string; readonly apiUrl: string; readonly clock: Clock }) {
+  constructor(options: {
+    readonly token: string;
+    readonly apiUrl: string;
+    readonly clock: Clock;
+    /** Refused calls in ten minutes after which none is made any more. */
+    readonly refusedMax?: number;
+  }) {
+    this.#refusedMax = options.refusedMax ?? refusedMaxDefault;
     this.#token = options.token;
     this.#clock = options.clock;
     this.#rest = new REST({
@@ -118,7 +127,7 @@ export class DiscordApi {
   }
 
   async createMessage(channelId: string, body: unknown, files: readonly UploadFile[] = []): Promise<SentMessage> {
-    return await this.read(messageSchema, 'sending', 'post', Routes.channelMessages(channelId), withFiles(body, files));
+    return await this.read(messageSchema, sending, 'post', Routes.channelMessages(channelId), withFiles(body, files));
   }
 
   async editMessage(
@@ -240,9 +249,9 @@ export class DiscordApi {
     if (needsToken && now < this.#tokenRefusedUntil) {
       throw new DiscordFailure(what, { reason: 'Discord does not accept the bot token', status: 401 });
     }
-    if (this.#refusals.count >= refusedMax && now < this.#refusals.until) {
+    if (this.#refusals.count >= this.#refusedMax && now < this.#refusals.until) {
       throw new DiscordFailure(what, {
-        reason: `Discord refused ${refusedMax} calls in ten minutes, and would bar us for more`,
+        reason: `Discord refused ${this.#refusals.count} calls in ten minutes, and would bar us for more`,
         status: 429,
         afterMs: this.#refusals.until - now,
         isGlobal: true,

@@ -26,6 +26,7 @@ import { normaliseDispatch } from './normalise-dispatch.ts';
 import { PlaceBook } from './place-book.ts';
 import type { PlaceStore } from './place-store.ts';
 import { registerCommands } from './register-commands.ts';
+import { startThread } from './start-thread.ts';
 
 export interface DiscordOptions {
   readonly token: string;
@@ -35,6 +36,8 @@ export interface DiscordOptions {
   readonly places: PlaceStore;
   /** What to propose while somebody types into an option of a command. */
   readonly suggest?: Suggest;
+  /** Events kept in memory while they cannot be stored; beyond them messages are asked for again. */
+  readonly waitingMax?: number;
   readonly clock?: Clock;
 }
 
@@ -84,7 +87,7 @@ export class DiscordChannel implements Channel {
     this.#token = account === undefined ? 'invalid' : options.token;
     const shared = { log: this.#log, clock: this.#clock };
     this.#api = new DiscordApi({ token: this.#token, apiUrl: this.#apiUrl, clock: this.#clock });
-    this.#sender = new DiscordSender({ ...shared, api: this.#api });
+    this.#sender = new DiscordSender({ ...shared, api: this.#api, me: this.account });
     this.#desk = new InteractionDesk({ ...shared, api: this.#api });
     const places = new PlaceBook({ store: options.places, api: this.#api, log: this.#log, account: this.account });
     this.#reader = new DispatchReader(places, this.account);
@@ -93,6 +96,7 @@ export class DiscordChannel implements Channel {
       api: this.#api,
       places,
       reader: this.#reader,
+      waitingMax: options.waitingMax,
       reportStoring: (isStoring) => {
         this.#isStoring = isStoring;
       },
@@ -195,7 +199,7 @@ export class DiscordChannel implements Channel {
     conversation: Conversation,
     options: { readonly title: string; readonly key: string; readonly messageId?: string },
   ): Promise<Conversation | undefined> {
-    return await this.#sender.startThread(conversation, options);
+    return await startThread(this.#api, conversation, options);
   }
 
   async download(file: InboundFile, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {

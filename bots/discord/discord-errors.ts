@@ -16,6 +16,8 @@ export class DiscordFailure extends Error {
   readonly afterMs: number | undefined;
   /** The limit is the whole bot's, not one route's. */
   readonly isGlobal: boolean;
+  /** There was no answer, but Discord may have got the call. */
+  readonly isSent: boolean;
   /** The fields Discord found fault with, such as `content: BASE_TYPE_MAX_LENGTH`. */
   readonly faults: readonly string[];
 
@@ -27,6 +29,7 @@ export class DiscordFailure extends Error {
       readonly code?: number;
       readonly afterMs?: number;
       readonly isGlobal?: boolean;
+      readonly isSent?: boolean;
       readonly faults?: readonly string[];
     },
   ) {
@@ -37,9 +40,13 @@ export class DiscordFailure extends Error {
     this.code = options.code ?? 0;
     this.afterMs = options.afterMs;
     this.isGlobal = options.isGlobal ?? false;
+    this.isSent = options.isSent ?? false;
     this.faults = options.faults ?? [];
   }
 }
+
+/** What a failure to post a message says was tried. */
+export const sending = 'sending';
 
 /** Error codes with a meaning beyond their HTTP status. */
 export const codes = {
@@ -124,14 +131,15 @@ export function toDiscordFailure(what: string, error: unknown): DiscordFailure {
   if (error instanceof HTTPError) {
     return new DiscordFailure(what, { reason: `Discord answered ${error.status}`, status: error.status });
   }
-  return new DiscordFailure(what, { reason: `there was no answer (${networkReason(error)})` });
+  const trouble = networkTrouble(error);
+  return new DiscordFailure(what, { reason: `there was no answer (${trouble})`, isSent: !neverSent.has(trouble) });
 }
 
 /** Our own error for the delivery loop; it wraps the safe failure only. */
 export function toChannelError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   const failure = classifyDiscordError(error);
-  const canRetry = failure.kind === 'retry' || failure.kind === 'throttled';
+  const canRetry = ['retry', 'throttled', 'unknown_outcome'].includes(failure.kind);
   return new AppError(canRetry ? 'channel.unavailable' : 'channel.rejected', `Discord: ${failure.reason}.`, {
     ...(error instanceof DiscordFailure ? { cause: error } : {}),
     ...(failure.afterMs === undefined ? {} : { retryAfterMs: failure.afterMs }),
@@ -168,6 +176,8 @@ function classifyFailure(failure: DiscordFailure): SendFailure {
     return { kind: isTooLong ? 'too_big' : 'bad_format', reason };
   }
   if (meaning !== undefined) return { kind: meaning.kind, ...after, reason };
+  // The same call again may be a second message, once the nonce of the first is forgotten.
+  if (status === undefined && failure.isSent && failure.what === sending) return { kind: 'unknown_outcome', reason };
   if (status === undefined || status >= 500) return { kind: 'retry', reason };
   if (status === 429) {
     return { kind: 'throttled', afterMs: wait ?? waitMs, scope: failure.isGlobal ? 'account' : 'room', reason };
@@ -214,7 +224,17 @@ function collectFaults(node: unknown, path: string, faults: string[]): void {
   }
 }
 
-function networkReason(error: unknown): string {
+/** Troubles of a connection that was never made. */
+const neverSent: ReadonlySet<string> = new Set([
+  'EAI_AGAIN',
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+function networkTrouble(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown';
   if (error.name === 'AbortError') return 'it took too long';
   const inner = error.cause instanceof Error ? error.cause : error;

@@ -1,14 +1,15 @@
-import { createHash } from 'node:crypto';
 import type { Clock } from '#core/kit/clock.ts';
 import type { Log } from '#core/kit/log.ts';
 import type { ChannelCapabilities, MessageRef, ReactionSign, SendProgress } from '#core/outbox/channel-sender.ts';
 import type { OutboundBody } from '#core/outbox/outbound.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
-import type { DiscordApi } from './discord-api.ts';
+import { type DiscordApi, messageSchema as sentMessageSchema } from './discord-api.ts';
 import { classifyDiscordError, codeOf, codes, DiscordFailure, toChannelError } from './discord-errors.ts';
-import { type InteractionRef, isAlive, unpackInteraction } from './interaction-ref.ts';
-import { isTooLate, type MessagePayload, replyToInteraction } from './interaction-reply.ts';
+import { type InteractionRef, idAt, isAlive, timeOf, unpackInteraction } from './interaction-ref.ts';
+import { isTooLate, replyToInteraction, textOf } from './interaction-reply.ts';
 import { parseId, type SentId, writeId } from './message-id.ts';
+import { firstSlot, type MessagePayload, nonceOf, payloadOf, withSlots } from './message-payload.ts';
+import { Remembered } from './remembered.ts';
 import {
   buttonsPerRowMax,
   buttonTokenBytesMax,
@@ -20,25 +21,32 @@ import {
   uploadBytesMax,
 } from './render-body.ts';
 
-/** Names of threads hold 100 characters. */
-const threadNameMax = 100;
-/** Things remembered to save calls; forgetting one costs a call. */
-const rememberedMax = 5_000;
+/** What Discord made longer ago than this was not made by the call that just returned. */
+const createdJustNowMs = 1_000;
+const lookUpMs = 5_000;
+/** Within this time a nonce is surely recognised. */
+const nonceSureMs = 60_000;
+const clockSkewMs = 5_000;
 
 const reactionEmoji: Readonly<Record<ReactionSign, string>> = { seen: '👀', working: '⏳', done: '✅', failed: '❌' };
 
 /** The sending half of the Discord channel. */
 export class DiscordSender {
+  readonly #me: string;
   readonly #api: DiscordApi;
   readonly #log: Log;
   readonly #clock: Clock;
   /** Messages that are cards, which Discord does not turn back into text. */
   readonly #cards = new Remembered<true>();
-  /** How often an outbox entry was begun anew, because the message it had was deleted. */
-  readonly #restarts = new Remembered<number>();
+  /** Messages that are not there any more. */
+  readonly #gone = new Remembered<true>();
   readonly #signs = new Remembered<ReactionSign>();
+  /** When a part was sent first whose sending got no answer, in ms since the epoch, by its key. */
+  readonly #unsure = new Remembered<number>();
 
-  constructor(deps: { readonly api: DiscordApi; readonly log: Log; readonly clock: Clock }) {
+  /** @param deps.me the bot's user id. */
+  constructor(deps: { readonly api: DiscordApi; readonly log: Log; readonly clock: Clock; readonly me: string }) {
+    this.#me = deps.me;
     this.#api = deps.api;
     this.#log = deps.log;
     this.#clock = deps.clock;
@@ -84,13 +92,19 @@ export class DiscordSender {
     outboxId: string,
     progress?: SendProgress,
   ): Promise<MessageRef> {
-    const units = renderBody(body);
     const ids: string[] = [...(progress?.posted ?? [])];
-    const place = await this.#placeFor(conversation, body, ids);
+    let place = await this.#placeFor(conversation, body, ids);
     try {
-      for (const [index, unit] of units.entries()) {
+      for (const [index, { unit, slot }] of withSlots(renderBody(body)).entries()) {
         if (index < ids.length) continue;
-        const id = await this.#post(place, unit, body, outboxId, index);
+        const post = async (): Promise<string> => await this.#post(place, unit, body, `${outboxId}\n${slot}`);
+        const id = await post().catch(async (err: unknown) => {
+          if (place.interaction === undefined || !isTooLate(err)) throw err;
+          this.#log.debug({ reason: classifyDiscordError(err).reason }, 'interaction cannot be answered any more');
+          const { interactionToken: _dead, ...rest } = body;
+          place = await this.#placeFor(conversation, rest, ids);
+          return await post();
+        });
         ids.push(id);
         await progress?.onPosted(id);
       }
@@ -115,16 +129,11 @@ export class DiscordSender {
     const oldTexts = old.filter(({ isFile }) => !isFile);
     const oldFiles = old.filter(({ isFile }) => isFile);
     const units = renderBody(body, { asCard: oldTexts.some(({ id }) => this.#cards.get(id) === true) });
-    const elsewhere = oldTexts[0]?.channelId;
-    const place: Place = {
-      channelId: elsewhere ?? channelOf(conversation),
-      isElsewhere: elsewhere !== undefined,
-      interaction: undefined,
-    };
+    const place = this.#placeOf(conversation, body, oldTexts[0]);
     const texts: string[] = [];
     const files: string[] = [];
     try {
-      for (const [index, unit] of units.entries()) {
+      for (const [index, { unit, slot }] of withSlots(units).entries()) {
         const isFile = unit.kind === 'file';
         const list = isFile ? files : texts;
         const known = (isFile ? oldFiles : oldTexts)[list.length];
@@ -134,16 +143,15 @@ export class DiscordSender {
           list.push(edited);
           continue;
         }
-        const id = await this.#post(place, unit, body, outboxId, index);
+        // More of a private message than fits can no longer be shown to its one reader alone.
+        if (place === undefined) continue;
+        const id = await this.#post(place, unit, body, `${outboxId}\n${slot}`);
         list.push(id);
         await progress?.onPosted(id);
       }
     } catch (err) {
-      if (classifyDiscordError(err).kind === 'gone') {
-        // The caller posts it anew. Discord would recognise the old nonce and show nothing.
-        this.#restarts.set(outboxId, (this.#restarts.get(outboxId) ?? 0) + 1);
-        await this.#discard(conversation, ref.ids);
-      }
+      // The caller posts it anew; what is left of it would stand there twice.
+      if (classifyDiscordError(err).kind === 'gone') await this.#discard(conversation, ref.ids);
       throw toChannelError(err);
     }
     await this.#discard(conversation, [
@@ -157,6 +165,7 @@ export class DiscordSender {
     for (const sent of ref.ids.map(parseId)) {
       // What only one person saw is gone with their next restart, and out of our reach.
       if (sent.isEphemeral) continue;
+      this.#gone.set(sent.id, true);
       try {
         await this.#api.deleteMessage(sent.channelId ?? channelOf(conversation), sent.id);
       } catch (err) {
@@ -191,59 +200,33 @@ export class DiscordSender {
     }
   }
 
-  /** @throws AppError `channel.*`. */
-  async startThread(
-    conversation: Conversation,
-    options: { readonly title: string; readonly key: string; readonly messageId?: string },
-  ): Promise<Conversation | undefined> {
-    if (conversation.kind === 'dm' || conversation.thread !== undefined) return undefined;
-    const name = options.title.replace(/\s+/g, ' ').trim().toWellFormed().slice(0, threadNameMax).toWellFormed() || '…';
-    try {
-      const anchor = options.messageId ?? (await this.#postAnchor(conversation, name, options.key));
-      return { ...conversation, thread: await this.#threadBelow(conversation.room, anchor, name) };
-    } catch (err) {
-      const { code } = err instanceof DiscordFailure ? err : { code: 0 };
-      // Rooms without threads, and rooms where we may not open one: the work goes on in the room itself.
-      if (roomsWithoutThreads.has(code)) return undefined;
-      throw toChannelError(err);
-    }
-  }
-
-  async #postAnchor(conversation: Conversation, name: string, key: string): Promise<string> {
-    const content = renderBody({
-      parts: [{ type: 'markdown', markdown: `**${name.replace(/[*_~`|\\<]/g, '')}**` }],
-    })[0];
-    const message = await this.#api.createMessage(conversation.room, {
-      content: content?.kind === 'text' ? content.content : name,
-      flags: flags.suppressEmbeds,
-      allowed_mentions: { parse: [] },
-      nonce: nonceOf(key, 0, 0),
-      enforce_nonce: true,
-    });
-    return message.id;
-  }
-
-  async #threadBelow(room: string, messageId: string, name: string): Promise<string> {
-    try {
-      return await this.#api.startThread(room, messageId, name);
-    } catch (err) {
-      // A thread has the id of the message it began with.
-      if (codeOf(err) === codes.threadExists) return messageId;
-      throw err;
-    }
-  }
-
   /** Where the messages of a new body go: an interaction, the person's private channel, or the conversation. */
   async #placeFor(conversation: Conversation, body: OutboundBody, posted: readonly string[]): Promise<Place> {
     const channelId = posted.map(parseId).find((sent) => sent.channelId !== undefined)?.channelId;
     if (channelId !== undefined) return { channelId, isElsewhere: true, interaction: undefined };
-    const ref = body.interactionToken === undefined ? undefined : unpackInteraction(body.interactionToken);
-    const interaction = ref !== undefined && isAlive(ref, this.#clock.now().getTime()) ? ref : undefined;
+    const interaction = this.#aliveInteraction(body);
     if (interaction === undefined && body.ephemeralTo !== undefined && conversation.kind !== 'dm') {
       const dm = await this.#dmWith(body.ephemeralTo);
       if (dm !== undefined) return { channelId: dm, isElsewhere: true, interaction: undefined };
     }
     return { channelId: channelOf(conversation), isElsewhere: false, interaction };
+  }
+
+  /** Where further parts of a message that is there already go; undefined where they would be seen by others. */
+  #placeOf(conversation: Conversation, body: OutboundBody, first: SentId | undefined): Place | undefined {
+    const interaction = first?.isEphemeral === true ? this.#aliveInteraction(body) : undefined;
+    if (first?.isEphemeral === true && interaction === undefined) return undefined;
+    const channelId = first?.channelId;
+    return {
+      channelId: channelId ?? channelOf(conversation),
+      isElsewhere: channelId !== undefined,
+      interaction,
+    };
+  }
+
+  #aliveInteraction(body: OutboundBody): InteractionRef | undefined {
+    const ref = body.interactionToken === undefined ? undefined : unpackInteraction(body.interactionToken);
+    return ref !== undefined && isAlive(ref, this.#clock.now().getTime()) ? ref : undefined;
   }
 
   /** @returns undefined when this person cannot be written to in private. */
@@ -258,31 +241,26 @@ export class DiscordSender {
     }
   }
 
-  async #post(place: Place, unit: Unit, body: OutboundBody, outboxId: string, index: number): Promise<string> {
+  /** @param key says which part of which outbox entry it is. */
+  async #post(place: Place, unit: Unit, body: OutboundBody, key: string): Promise<string> {
     const { interaction } = place;
-    if (interaction === undefined) return await this.#postToChannel(place, unit, body, outboxId, index);
+    if (interaction === undefined) return await this.#postToChannel(place, unit, body, key);
     const isEphemeral = body.ephemeralTo !== undefined;
-    if (!isEphemeral && (index > 0 || unit.kind === 'file')) {
+    const isFirst = key.endsWith(firstSlot);
+    if (!isEphemeral && !isFirst) {
       try {
-        return await this.#postToChannel(place, unit, body, outboxId, index);
+        return await this.#postToChannel(place, unit, body, key);
       } catch (err) {
         // Where the bot is not a member, it may only speak through the interaction.
         if (classifyDiscordError(err).kind !== 'unreachable') throw err;
       }
     }
-    try {
-      const payload = payloadOf(unit, body, isEphemeral ? flags.ephemeral : 0);
-      const id =
-        index === 0 && unit.kind !== 'file'
-          ? await replyToInteraction(this.#api, interaction, payload)
-          : await this.#followUp(interaction, unit, payload);
-      if (unit.kind === 'card') this.#cards.set(id, true);
-      return writeId({ id, isFile: unit.kind === 'file', isEphemeral, channelId: undefined });
-    } catch (err) {
-      if (!isTooLate(err)) throw err;
-      this.#log.debug({ reason: classifyDiscordError(err).reason }, 'interaction cannot be answered any more');
-      return await this.#postToChannel(place, unit, body, outboxId, index);
-    }
+    const payload = payloadOf(unit, body, isEphemeral ? flags.ephemeral : 0);
+    const id = isFirst
+      ? await replyToInteraction(this.#api, interaction, payload)
+      : await this.#followUp(interaction, unit, payload);
+    if (unit.kind === 'card') this.#cards.set(id, true);
+    return writeId({ id, isFile: unit.kind === 'file', isEphemeral, channelId: undefined });
   }
 
   async #followUp(interaction: InteractionRef, unit: Unit, payload: MessagePayload): Promise<string> {
@@ -290,14 +268,69 @@ export class DiscordSender {
     return (await this.#api.followUp(interaction.appId, interaction.token, payload, files)).id;
   }
 
-  async #postToChannel(place: Place, unit: Unit, body: OutboundBody, outboxId: string, index: number): Promise<string> {
-    const id = await this.#create(place.channelId, unit, body, {
-      nonce: nonceOf(outboxId, index, this.#restarts.get(outboxId) ?? 0),
-      replyTo: index === 0 && !place.isElsewhere ? body.replyTo : undefined,
-    });
-    if (unit.kind === 'card') this.#cards.set(id, true);
-    const channelId = place.isElsewhere ? place.channelId : undefined;
-    return writeId({ id, isFile: unit.kind === 'file', isEphemeral: false, channelId });
+  async #postToChannel(place: Place, unit: Unit, body: OutboundBody, key: string): Promise<string> {
+    const replyTo = key.endsWith(firstSlot) && !place.isElsewhere ? body.replyTo : undefined;
+    let nonce = nonceOf(key);
+    for (;;) {
+      const id =
+        (await this.#findUnsure(place.channelId, unit, body, key)) ??
+        (await this.#createSurely(place.channelId, unit, body, { nonce, replyTo, key }));
+      if (await this.#isGone(place.channelId, id)) {
+        // Discord remembers the nonce of a message that was deleted, and shows nothing: it takes another one.
+        nonce = nonceOf(`${key}\n${id}`);
+        continue;
+      }
+      if (unit.kind === 'card') this.#cards.set(id, true);
+      const channelId = place.isElsewhere ? place.channelId : undefined;
+      return writeId({ id, isFile: unit.kind === 'file', isEphemeral: false, channelId });
+    }
+  }
+
+  /** Whether what was just "created" is an earlier message that is deleted. Only old ones have to be looked for. */
+  async #isGone(channelId: string, id: string): Promise<boolean> {
+    if (this.#gone.get(id) === true) return true;
+    if (this.#clock.now().getTime() - timeOf(id) < createdJustNowMs) return false;
+    try {
+      await this.#api.message(channelId, id, AbortSignal.timeout(lookUpMs));
+      return false;
+    } catch (err) {
+      if (codeOf(err) !== codes.unknownMessage) return false;
+      this.#gone.set(id, true);
+      return true;
+    }
+  }
+
+  /** Creates, and remembers when there was no answer: Discord may have taken it all the same. */
+  async #createSurely(
+    channelId: string,
+    unit: Unit,
+    body: OutboundBody,
+    options: { readonly nonce: string; readonly replyTo: string | undefined; readonly key: string },
+  ): Promise<string> {
+    const startedAt = this.#clock.now().getTime();
+    try {
+      const id = await this.#create(channelId, unit, body, options);
+      this.#unsure.delete(options.key);
+      return id;
+    } catch (err) {
+      const hasNoAnswer = err instanceof DiscordFailure && (err.status === undefined || err.status >= 500);
+      if (hasNoAnswer && this.#unsure.get(options.key) === undefined) this.#unsure.set(options.key, startedAt);
+      throw err;
+    }
+  }
+
+  /** Discord recognises a nonce for a few minutes only; after a longer outage the message itself is looked for. */
+  async #findUnsure(channelId: string, unit: Unit, body: OutboundBody, key: string): Promise<string | undefined> {
+    const startedAt = this.#unsure.get(key);
+    if (startedAt === undefined || this.#clock.now().getTime() - startedAt < nonceSureMs) return undefined;
+    const after = idAt(startedAt - clockSkewMs);
+    const messages = await this.#api.messagesAfter(channelId, after, AbortSignal.timeout(lookUpMs));
+    const wanted = textOf(payloadOf(unit, body, 0));
+    const found = messages
+      .flatMap((message) => sentMessageSchema.safeParse(message).data ?? [])
+      .find((message) => message.author?.id === this.#me && textOf(message) === wanted);
+    this.#unsure.delete(key);
+    return found?.id;
   }
 
   async #create(
@@ -346,8 +379,10 @@ export class DiscordSender {
         await edit();
       });
     } catch (err) {
-      if (classifyDiscordError(err).kind === 'gone' && !mustExist) return undefined;
-      throw err;
+      if (classifyDiscordError(err).kind !== 'gone') throw err;
+      this.#gone.set(sent.id, true);
+      if (mustExist) throw err;
+      return undefined;
     }
     return writeId(sent);
   }
@@ -376,8 +411,8 @@ export class DiscordSender {
 
   /** A message only one person sees can be changed while the interaction lives; afterwards it stays as it is. */
   async #editEphemeral(sent: SentId, unit: Unit, body: OutboundBody): Promise<void> {
-    const ref = body.interactionToken === undefined ? undefined : unpackInteraction(body.interactionToken);
-    if (ref === undefined || unit.kind === 'file' || !isAlive(ref, this.#clock.now().getTime())) return;
+    const ref = this.#aliveInteraction(body);
+    if (ref === undefined || unit.kind === 'file') return;
     const { content, components, flags: wanted, allowed_mentions } = payloadOf(unit, body, 0);
     const shape = unit.kind === 'card' ? { content: null, components } : { content, components: [] };
     try {
@@ -404,49 +439,6 @@ interface Place {
   readonly interaction: InteractionRef | undefined;
 }
 
-/** Codes of a room that has no threads, or none for us: wrong kind of channel, missing rights, too many threads. */
-const roomsWithoutThreads: ReadonlySet<number> = new Set([50_001, 50_013, 50_024, 50_068, 160_006, 10_008]);
-
 function channelOf(conversation: Conversation): string {
   return conversation.thread ?? conversation.room;
-}
-
-function payloadOf(unit: Unit, body: OutboundBody, extraFlags: number): MessagePayload {
-  const users = (body.mentions ?? []).filter((id) => /^\d{1,20}$/.test(id)).slice(0, 100);
-  const isSilent = body.isSilent === true || body.priority === 'low';
-  return {
-    ...(unit.kind === 'text' ? { content: unit.content } : {}),
-    ...(unit.kind === 'card' ? { components: unit.components } : {}),
-    flags:
-      extraFlags |
-      // Cards fetch no previews, and have nothing to suppress.
-      (unit.kind === 'card' ? flags.componentsV2 : flags.suppressEmbeds) |
-      (isSilent ? flags.suppressNotifications : 0),
-    allowed_mentions: { parse: [], users, replied_user: false },
-  };
-}
-
-/** At most 25 characters; the same for every try of the same part, so that Discord makes one message of them. */
-function nonceOf(key: string, index: number, restarts: number): string {
-  return createHash('sha256').update(`${key}\n${index}\n${restarts}`).digest('base64url').slice(0, 24);
-}
-
-/** A map that forgets its oldest entries. */
-class Remembered<V> {
-  readonly #values = new Map<string, V>();
-
-  get(key: string): V | undefined {
-    return this.#values.get(key);
-  }
-
-  set(key: string, value: V): void {
-    this.#values.delete(key);
-    this.#values.set(key, value);
-    const oldest = this.#values.keys().next().value;
-    if (this.#values.size > rememberedMax && oldest !== undefined) this.#values.delete(oldest);
-  }
-
-  delete(key: string): void {
-    this.#values.delete(key);
-  }
 }

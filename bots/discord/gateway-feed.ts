@@ -11,9 +11,8 @@ import { channelSchema, type PlaceBook, type SeenChannel } from './place-book.ts
 import type { Place } from './place-store.ts';
 
 /** Events stored at once. */
-const batchMax = 100;
-/** Beyond this many waiting events messages are left to be asked for again: an outage must not fill the memory. */
-const waitingMax = 20_000;
+const batchMax = 500;
+const waitingMaxDefault = 20_000;
 const retryMinMs = 100;
 const retryMaxMs = 5_000;
 const flushMs = 1_000;
@@ -43,6 +42,8 @@ export interface FeedDeps {
   readonly reader: DispatchReader;
   readonly log: Log;
   readonly clock: Clock;
+  /** Beyond this many waiting events messages are left to be asked for again: an outage must not fill the memory. */
+  readonly waitingMax?: number | undefined;
   /** Says that events arrive and cannot be stored, or can again. */
   readonly reportStoring: (isStoring: boolean) => void;
 }
@@ -67,7 +68,10 @@ export class GatewayFeed {
 
   /** Takes a dispatch; it is stored behind those before it. */
   push(dispatch: Dispatch): void {
-    if (dispatch.t === 'MESSAGE_CREATE' && (this.#hasDropped || this.#waiting.length >= waitingMax)) {
+    if (
+      dispatch.t === 'MESSAGE_CREATE' &&
+      (this.#hasDropped || this.#waiting.length >= (this.#deps.waitingMax ?? waitingMaxDefault))
+    ) {
       // Once one is left out, the newer ones are too: each stored message says that all before it are.
       this.#hasDropped = true;
       return;

@@ -1,15 +1,8 @@
 import type { DiscordApi, SentMessage } from './discord-api.ts';
 import { codeOf, codes } from './discord-errors.ts';
 import type { InteractionRef } from './interaction-ref.ts';
+import type { MessagePayload } from './message-payload.ts';
 import { flags } from './render-body.ts';
-
-/** What one message is made of, as Discord takes it. */
-export interface MessagePayload {
-  readonly content?: string;
-  readonly components?: readonly unknown[];
-  readonly flags: number;
-  readonly allowed_mentions: object;
-}
 
 const messageAnswer = 4;
 
@@ -79,7 +72,7 @@ async function shownAnswer(api: DiscordApi, ref: InteractionRef): Promise<SentMe
 }
 
 /** All words of a message, wherever they stand in it. */
-function textOf(message: { readonly content?: string; readonly components?: readonly unknown[] }): string {
+export function textOf(message: { readonly content?: string; readonly components?: readonly unknown[] }): string {
   return [message.content ?? '', ...(message.components ?? []).map(wordsOf)].filter((text) => text !== '').join('\n');
 }
 

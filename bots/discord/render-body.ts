@@ -1,3 +1,4 @@
+import { healMarkdown, openFence } from '#bots/markdown/heal-markdown.ts';
 import { noticeMarks, taskMarks } from '#bots/markdown/neutral-marks.ts';
 import { renderCode } from '#bots/markdown/render-styled.ts';
 import { joinStyled, type StyledBlock, type StyledText } from '#bots/markdown/styled-text.ts';
@@ -117,7 +118,7 @@ function collect(body: OutboundBody): Content {
   for (const part of body.parts) {
     switch (part.type) {
       case 'markdown':
-        add(part.markdown);
+        add(body.isUnfinished === true ? healed(part.markdown) : part.markdown);
         break;
       case 'notice':
         add(`${noticeMarks[part.level]}${startsBlock.test(part.markdown) ? '\n\n' : ' '}${part.markdown}`);
@@ -148,6 +149,13 @@ function collect(body: OutboundBody): Content {
     }
   }
   return { blocks, sources, files, rows: packRows(rows), accent, isClipped };
+}
+
+/** An answer that is being written, with its open marks closed; the ellipsis that says so stays outside of them. */
+function healed(markdown: string): string {
+  const text = markdown.replace(/ …$/, '');
+  const closed = healMarkdown(text);
+  return `${closed}${openFence(text) === undefined ? ' …' : '\n\n…'}`;
 }
 
 /** Markdown that is only a heading, list, quote, table or fence while it stands at the start of a line. */

@@ -7,30 +7,41 @@ export const outName = 'out.jsonl';
 export const filesName = 'files';
 export const sentName = 'sent';
 
+/** Makes what is missing, then looks as `checkFolder` does. */
+export async function prepareFolder(folder: string): Promise<string | undefined> {
+  try {
+    for (const name of ['', filesName, sentName]) {
+      await mkdir(path.join(folder, name), { recursive: true, mode: 0o700 });
+    }
+  } catch (err) {
+    return unusable(folder, err);
+  }
+  return await checkFolder(folder);
+}
+
 /**
- * Makes sure that only the user this process runs as can write into the folder: whoever can, speaks as the operator.
- * Missing folders are made.
+ * Looks whether only the user this process runs as can write into the folder: whoever can, speaks as the operator. What
+ * is not there yet is no problem.
  * @returns what is wrong, in one sentence with its mend; undefined when all is well.
  */
 export async function checkFolder(folder: string): Promise<string | undefined> {
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    const problem = await checkEntry(folder, 'directory');
-    if (problem !== undefined) return problem;
-    for (const name of [filesName, sentName]) {
-      const below = path.join(folder, name);
-      await mkdir(below, { recursive: true, mode: 0o700 });
-      const wrong = await checkEntry(below, 'directory');
-      if (wrong !== undefined) return wrong;
+    for (const name of ['', filesName, sentName]) {
+      const problem = await checkEntry(path.join(folder, name), 'directory');
+      if (problem !== undefined) return problem;
     }
     for (const name of [inName, outName]) {
-      const wrong = await checkEntry(path.join(folder, name), 'file');
-      if (wrong !== undefined) return wrong;
+      const problem = await checkEntry(path.join(folder, name), 'file');
+      if (problem !== undefined) return problem;
     }
     return undefined;
   } catch (err) {
-    return `${folder} cannot be used (${errorCode(err)}): set SWITCHYARD_FILE_CHANNEL to a folder of your own.`;
+    return unusable(folder, err);
   }
+}
+
+function unusable(folder: string, err: unknown): string {
+  return `${folder} cannot be used (${errorCode(err)}): set SWITCHYARD_FILE_CHANNEL to a folder of your own.`;
 }
 
 async function checkEntry(entry: string, kind: 'directory' | 'file'): Promise<string | undefined> {
@@ -38,7 +49,7 @@ async function checkEntry(entry: string, kind: 'directory' | 'file'): Promise<st
   try {
     facts = await lstat(entry);
   } catch (err) {
-    if (errorCode(err) === 'ENOENT' && kind === 'file') return undefined;
+    if (errorCode(err) === 'ENOENT') return undefined;
     throw err;
   }
   if (facts.isSymbolicLink()) return `${entry} is a symbolic link: put a real ${kind} there.`;

@@ -15,7 +15,7 @@ import type { ChannelCapabilities, MessageRef, SendFailure } from '#core/outbox/
 import type { OutboundBody, OutboundPart } from '#core/outbox/outbound.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
 import { fitBody, tokenBytesMax } from '../hosted/fit-body.ts';
-import { checkFolder, errorCode, filesName, inName, outName } from './check-folder.ts';
+import { errorCode, filesName, inName, outName, prepareFolder } from './check-folder.ts';
 import { readCursor, whileHoldingFile, writeCursor } from './cursor-store.ts';
 import { fileAccount, fileLineSchema, normaliseFile } from './file-raw.ts';
 import { digestOf, type OutLine, OutLog } from './out-log.ts';
@@ -79,7 +79,7 @@ export class FileChannel implements Channel {
     const { folder, log, clock } = this.#deps;
     while (!signal.aborted) {
       let waitMs = pollMs;
-      const problem = await checkFolder(folder);
+      const problem = await prepareFolder(folder);
       if (problem !== undefined) {
         if (this.#health.detail !== problem) log.error({ folder, problem }, 'file channel refuses its folder');
         this.#health = { state: 'halted', detail: problem };
@@ -216,7 +216,7 @@ export class FileChannel implements Channel {
 
   async #say(type: 'message' | 'edit', conversation: Conversation, id: string, wanted: OutboundBody): Promise<void> {
     const body = fitBody(wanted, capabilities.textMax);
-    const problem = await checkFolder(this.#deps.folder);
+    const problem = await prepareFolder(this.#deps.folder);
     if (problem !== undefined) throw new AppError('channel.unavailable', problem);
     await this.#whileHolding(async () => {
       const parts = await this.#toParts(id, body.parts);

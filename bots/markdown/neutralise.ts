@@ -17,9 +17,7 @@ export function neutralise(text: string, allowed: readonly string[] = []): strin
       const id = referenced.exec(text.slice(offset, offset + 40))?.[1];
       return id !== undefined && allowed.includes(id) ? mark : mark + joiner;
     })
-    .replace(anyName, (mark, offset: number, whole: string) =>
-      isReference(whole, offset) ? mark : mark + joiner,
-    );
+    .replace(anyName, (mark, offset: number, whole: string) => (isReference(whole, offset) ? mark : mark + joiner));
 }
 
 /** Whether the `@` belongs to a reference, which was seen to already. */

@@ -143,12 +143,13 @@ function findRoll(text: string, rest: string, room: number, mustRoll: boolean): 
   }
   if (text.endsWith('\n\n') && openFence(text) === undefined) return 0;
   if (!mustRoll) return undefined;
+  // A message that has hardly begun would otherwise be left again at once.
+  const isWorthIt = (at: number): boolean => text.length + at > rollCharsSoft / 2;
   const line = rest.lastIndexOf('\n', room - 1);
-  if (line > 0) return line;
-  // A message that has hardly begun has room for the beginning of a line, and would otherwise be left again at once.
-  if (text.endsWith('\n') && text.length > rollCharsSoft / 2) return 0;
+  if (line > 0 && isWorthIt(line)) return line;
+  if (text.endsWith('\n') && isWorthIt(0)) return 0;
   const space = rest.lastIndexOf(' ', room - 1);
-  if (space > 0) return space + 1;
+  if (space > 0 && isWorthIt(space)) return space + 1;
   // Half a surrogate pair in each message would show as two broken signs.
   const unit = rest.charCodeAt(room);
   return unit >= 0xdc00 && unit <= 0xdfff ? room - 1 : room;

@@ -38,7 +38,7 @@ export class SlackDirectory {
   readonly #deps: DirectoryDeps;
   readonly #names = new Map<string, { readonly name: string; readonly at: number }>();
   readonly #asking = new Map<string, Promise<void>>();
-  #groupsOf: ReadonlyMap<string, readonly string[]> = new Map();
+  #groupsOf: ReadonlyMap<string, readonly string[]> | undefined;
   #pausedUntil = 0;
   #countedFrom = 0;
   #counted = 0;
@@ -47,9 +47,9 @@ export class SlackDirectory {
     this.#deps = deps;
   }
 
-  /** The user groups a person is in, as of a few minutes ago. */
-  groupsOf(userId: string): readonly string[] {
-    return this.#groupsOf.get(userId) ?? [];
+  /** The user groups a person is in, as of a few minutes ago; undefined until they were read once. */
+  groupsOf(userId: string): readonly string[] | undefined {
+    return this.#groupsOf === undefined ? undefined : (this.#groupsOf.get(userId) ?? []);
   }
 
   /** A person's name, if it is known or can be had quickly. */

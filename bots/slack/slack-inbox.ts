@@ -42,14 +42,14 @@ export function createInbox(deps: InboxDeps): (body: unknown) => Promise<void> {
     namesBefore = Promise.allSettled([namesBefore, asked]);
     await namesBefore;
     const name = await asked;
-    const roles = userId === undefined ? [] : directory.groupsOf(userId);
+    const roles = userId === undefined ? undefined : directory.groupsOf(userId);
     const raw: SlackRaw = {
       bot,
       account,
       hasDmThreads,
       receivedAt,
       ...(name === undefined ? {} : { name }),
-      ...(roles.length === 0 ? {} : { roles: [...roles] }),
+      ...(roles === undefined ? {} : { roles: [...roles] }),
       body,
     };
     await ingest([{ dedupKey, raw }]);

@@ -98,20 +98,26 @@ export class SlackSender {
     outboxId: string,
     progress?: SendProgress,
   ): Promise<MessageRef> {
-    return await this.#guard(async () => {
-      const rendered = renderBody(body, { isPlain: false });
+    const posted = [...(progress?.posted ?? [])];
+    const onPosted = async (id: string): Promise<void> => {
+      posted.push(id);
+      await progress?.onPosted(id);
+    };
+    return await this.#withBlocks(body, async (rendered) => {
       const answered = await this.#answer(body, rendered);
       if (answered !== undefined) return answered;
       if (body.ephemeralTo !== undefined && rendered.files.length === 0) {
-        return await this.#sendPrivately(conversation, body.ephemeralTo, { body, rendered, outboxId });
+        return await this.#sendPrivately(conversation, body.ephemeralTo, rendered);
       }
+      const message = { rendered, outboxId, progress: { posted, onPosted } };
       try {
-        return await this.#post(conversation, { body, rendered, outboxId, progress });
+        await this.#post(conversation, message);
       } catch (err) {
         const room = await this.#elsewhere(body, err);
         if (room === undefined) throw err;
-        return await this.#post(room, { body, rendered, outboxId, progress });
+        await this.#post(room, message);
       }
+      return { ids: posted };
     });
   }
 
@@ -126,8 +132,7 @@ export class SlackSender {
     outboxId: string,
     progress?: SendProgress,
   ): Promise<MessageRef> {
-    return await this.#guard(async () => {
-      const rendered = renderBody(body, { isPlain: false });
+    return await this.#withBlocks(body, async (rendered) => {
       const known = ref.ids.map((id) => ({ id, ...readMessageId(id) }));
       const oldPosts = known.flatMap((old) => (old.kind === 'post' || old.kind === 'stream' ? [old] : []));
       const oldFiles = known.flatMap((old) => (old.kind === 'file' ? [old] : []));
@@ -141,12 +146,12 @@ export class SlackSender {
           const old = oldPosts[index];
           const isEdited =
             old !== undefined &&
-            (await this.#update(conversation, old.ts, { post, body, key: outboxId, part: index }, index === 0));
+            (await this.#update(conversation, old.ts, { post, key: outboxId, part: index }, index === 0));
           if (isEdited) {
             ids.push(old.ts);
             continue;
           }
-          const id = await this.#postOne(conversation, { post, body, key: outboxId, part: index });
+          const id = await this.#postOne(conversation, { post, key: outboxId, part: index });
           ids.push(id);
           await progress?.onPosted(id);
         }
@@ -243,72 +248,61 @@ export class SlackSender {
 
   /** Posts one message. @returns its timestamp. */
   async postNotice(conversation: Conversation, post: SlackPost, key: string): Promise<string> {
-    return await this.#guard(
-      async () => await this.#postOne(conversation, { post, body: { parts: [] }, key, part: 0 }),
-    );
+    return await this.#guard(async () => await this.#postOne(conversation, { post, key, part: 0 }));
   }
 
+  /** Posts what is not posted yet, and says of each that it is. */
   async #post(
     conversation: Conversation,
-    message: {
-      readonly body: OutboundBody;
-      readonly rendered: RenderedBody;
-      readonly outboxId: string;
-      readonly progress: SendProgress | undefined;
-    },
-  ): Promise<MessageRef> {
-    const { body, rendered, outboxId, progress } = message;
-    const ids = [...(progress?.posted ?? [])];
+    message: { readonly rendered: RenderedBody; readonly outboxId: string; readonly progress: SendProgress },
+  ): Promise<void> {
+    const { rendered, outboxId, progress } = message;
     const { posts, files } = rendered;
-    for (let index = ids.length; index < posts.length + files.length; index += 1) {
-      const post = posts[index];
-      const unit = files[index - posts.length];
-      let id: string | undefined;
-      if (post !== undefined) {
-        id = await this.#postOne(conversation, { post, body, key: outboxId, part: index });
-      } else if (unit !== undefined) id = await uploadFile(this.#deps.api, conversation, unit);
-      if (id === undefined) break;
-      ids.push(id);
-      await progress?.onPosted(id);
+    for (let part = progress.posted.length; part < posts.length + files.length; part += 1) {
+      const post = posts[part];
+      const unit = files[part - posts.length];
+      if (post !== undefined) await progress.onPosted(await this.#postOne(conversation, { post, key: outboxId, part }));
+      else if (unit !== undefined) await progress.onPosted(await uploadFile(this.#deps.api, conversation, unit));
     }
-    return { ids };
   }
 
-  async #postOne(conversation: Conversation, message: OnePost): Promise<string> {
-    const post = async (thread: string | undefined): Promise<string> =>
-      await this.#withBlocks(message, async ({ text, blocks }) => {
-        const answer = await this.#deps.api.call('chat.postMessage', {
-          ...placeOf({ room: conversation.room, thread }),
-          text,
-          blocks,
-          metadata: metadataOf(message.key, message.part),
-          ...quietly,
-        });
-        return postedSchema.parse(answer).ts;
+  async #postOne({ room, thread }: Conversation, { post, key, part }: OnePost): Promise<string> {
+    const call = async (place: { readonly thread?: string | undefined }): Promise<string> => {
+      const answer = await this.#deps.api.call('chat.postMessage', {
+        ...placeOf({ room, ...place }),
+        text: post.text,
+        blocks: post.blocks,
+        metadata: metadataOf(key, part),
+        ...quietly,
       });
+      return postedSchema.parse(answer).ts;
+    };
     try {
-      return await post(conversation.thread);
+      return await call({ thread });
     } catch (err) {
       // The thread is gone, but what there is to say is not.
-      if (conversation.thread === undefined || slackCodeOf(err) !== 'thread_not_found') throw err;
-      return await post(undefined);
+      if (thread === undefined || slackCodeOf(err) !== 'thread_not_found') throw err;
+      return await call({});
     }
   }
 
   /** False when the message is not there to be edited and may be posted again in its place. */
-  async #update(conversation: Conversation, ts: string, message: OnePost, mustExist: boolean): Promise<boolean> {
+  async #update(
+    conversation: Conversation,
+    ts: string,
+    { post, key, part }: OnePost,
+    mustExist: boolean,
+  ): Promise<boolean> {
     try {
-      await this.#withBlocks(message, async ({ text, blocks }) =>
-        this.#deps.api.call('chat.update', {
-          channel: conversation.room,
-          ts,
-          text,
-          blocks,
-          metadata: metadataOf(message.key, message.part),
-          parse: 'none',
-          link_names: false,
-        }),
-      );
+      await this.#deps.api.call('chat.update', {
+        channel: conversation.room,
+        ts,
+        text: post.text,
+        blocks: post.blocks,
+        metadata: metadataOf(key, part),
+        parse: 'none',
+        link_names: false,
+      });
       return true;
     } catch (err) {
       if (mustExist || classifySlackError(err).kind !== 'gone') throw err;
@@ -316,17 +310,20 @@ export class SlackSender {
     }
   }
 
-  /** Some workspaces refuse the newest blocks; the words must arrive all the same. */
-  async #withBlocks<T>(message: OnePost, call: (post: SlackPost) => Promise<T>): Promise<T> {
-    try {
-      return await call(message.post);
-    } catch (err) {
-      if (slackCodeOf(err) !== 'invalid_blocks' || message.body.parts.length === 0) throw err;
-      this.#deps.log.warn({ reason: classifySlackError(err).reason }, 'slack refused the blocks of a message');
-      const plain = renderBody(message.body, { isPlain: true }).posts[message.part];
-      if (plain === undefined) throw err;
-      return await call(plain);
-    }
+  /**
+   * Renders a body and does something with it; where Slack refuses its blocks, as some workspaces do the newest ones,
+   * once more in older ones: the words must arrive all the same.
+   */
+  async #withBlocks<T>(body: OutboundBody, work: (rendered: RenderedBody) => Promise<T>): Promise<T> {
+    return await this.#guard(async () => {
+      try {
+        return await work(renderBody(body, { isPlain: false }));
+      } catch (err) {
+        if (slackCodeOf(err) !== 'invalid_blocks') throw err;
+        this.#deps.log.warn({ reason: classifySlackError(err).reason }, 'slack refused the blocks of a message');
+        return await work(renderBody(body, { isPlain: true }));
+      }
+    });
   }
 
   /** Answers a command at the address it brought along; undefined when there is none that still works. */
@@ -340,7 +337,8 @@ export class SlackSender {
         await respond(interaction.url, { ...post, response_type: 'ephemeral', replace_original: false });
       } catch (err) {
         // The first failing means none was shown; a later one is worth no second copy of the others.
-        if (ids.length > 0 || classifySlackError(err).kind === 'unknown_outcome') throw err;
+        const isOpen = classifySlackError(err).kind === 'unknown_outcome' || slackCodeOf(err) === 'invalid_blocks';
+        if (ids.length > 0 || isOpen) throw err;
         return undefined;
       }
       ids.push(onlyId(`${interaction.at}:${ids.length}`));
@@ -348,27 +346,17 @@ export class SlackSender {
     return { ids };
   }
 
-  async #sendPrivately(
-    conversation: Conversation,
-    user: string,
-    {
-      body,
-      rendered,
-      outboxId,
-    }: { readonly body: OutboundBody; readonly rendered: RenderedBody; readonly outboxId: string },
-  ): Promise<MessageRef> {
+  async #sendPrivately(conversation: Conversation, user: string, rendered: RenderedBody): Promise<MessageRef> {
     const ids: string[] = [];
-    for (const [part, post] of rendered.posts.entries()) {
-      const answer = await this.#withBlocks({ post, body, key: outboxId, part }, async ({ text, blocks }) =>
-        this.#deps.api.call('chat.postEphemeral', {
-          ...placeOf(conversation),
-          user,
-          text,
-          blocks,
-          parse: 'none',
-          link_names: false,
-        }),
-      );
+    for (const { text, blocks } of rendered.posts) {
+      const answer = await this.#deps.api.call('chat.postEphemeral', {
+        ...placeOf(conversation),
+        user,
+        text,
+        blocks,
+        parse: 'none',
+        link_names: false,
+      });
       ids.push(onlyId(ephemeralSchema.parse(answer).message_ts));
     }
     return { ids };
@@ -423,7 +411,6 @@ export class SlackSender {
 
 interface OnePost {
   readonly post: SlackPost;
-  readonly body: OutboundBody;
   /** What the message is found again by. */
   readonly key: string;
   /** Which of the body's messages it is. */

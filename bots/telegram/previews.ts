@@ -15,10 +15,16 @@ export class Previews {
   /** Rooms in which previews are throttled, and until when (ms since the epoch). */
   readonly #pausedUntil = new Map<string, number>();
   #hasDrafts = true;
-  #hasRichDrafts = true;
+  #hasRichDrafts: boolean;
 
-  constructor(deps: { readonly api: Api; readonly log: Log; readonly clock: Clock }) {
+  constructor(deps: {
+    readonly api: Api;
+    readonly log: Log;
+    readonly clock: Clock;
+    readonly hasRichMessages: boolean;
+  }) {
     this.#deps = deps;
+    this.#hasRichDrafts = deps.hasRichMessages;
   }
 
   /** Whether the server shows drafts; known once it has refused one. */

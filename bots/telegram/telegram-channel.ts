@@ -31,6 +31,8 @@ export interface TelegramOptions {
   readonly clock?: Clock;
   /** Have updates delivered to this public address instead of polling; `url` is the product's, without a path. */
   readonly webhook?: { readonly url: string; readonly secret: string } | undefined;
+  /** Whether tables, headings and task lists may be real ones; true when absent. */
+  readonly hasRichMessages?: boolean;
   /** Where topics are remembered; within this process when absent. */
   readonly topics?: (account: string) => TopicMemory;
 }
@@ -77,7 +79,11 @@ export class TelegramChannel implements Channel {
     const deps = { api: this.#api, log: this.#log, clock: this.#clock };
     const memory = options.topics?.(this.account) ?? openTopicMemory();
     this.#topics = new Topics({ ...deps, memory });
-    this.#sender = new TelegramSender({ ...deps, topics: this.#topics });
+    this.#sender = new TelegramSender({
+      ...deps,
+      topics: this.#topics,
+      hasRichMessages: options.hasRichMessages ?? true,
+    });
     this.#files = { api: this.#api, apiRoot, token };
     const path = `telegram/${this.account}`;
     this.#webhook =

@@ -24,11 +24,18 @@ export class TelegramSender {
   readonly #previews: Previews;
   readonly #signs: Signs;
   #hasEphemeral = true;
-  #hasRich = true;
+  #hasRich: boolean;
   #richRefusals = 0;
 
-  constructor(deps: { readonly api: Api; readonly log: Log; readonly clock: Clock; readonly topics: Topics }) {
+  constructor(deps: {
+    readonly api: Api;
+    readonly log: Log;
+    readonly clock: Clock;
+    readonly topics: Topics;
+    readonly hasRichMessages: boolean;
+  }) {
     this.#log = deps.log;
+    this.#hasRich = deps.hasRichMessages;
     this.#poster = new TelegramPoster(deps);
     this.#previews = new Previews(deps);
     this.#signs = new Signs(deps);

@@ -4,7 +4,7 @@ import { loadFile, ownFiles } from '#core/files/load-file.ts';
 import { recentBytes, type StoredFile, saveFile } from '#core/files/save-file.ts';
 import type { Db } from '#core/kit/database.ts';
 import { AppError } from '#core/kit/errors.ts';
-import { identify } from '#core/people/identify.ts';
+import { isPaired } from '#core/people/identify.ts';
 import { threadKey } from '#core/sessions/origin.ts';
 import { hostedConversation } from '../hosted/hosted-channel.ts';
 import { hostedAccount } from '../hosted/hosted-event.ts';
@@ -75,15 +75,7 @@ export function openWebDesk(deps: {
 }): WebDesk {
   const { db, channel, feed } = deps;
   const isKnown = async (visitor: Visitor): Promise<boolean> =>
-    visitor.isOperator ||
-    (
-      await identify(db, {
-        channel: 'web',
-        account: hostedAccount,
-        externalId: visitor.room,
-        displayName: visitor.name,
-      })
-    ).person !== undefined;
+    visitor.isOperator || (await isPaired(db, { channel: 'web', account: hostedAccount, externalId: visitor.room }));
   return {
     keyOf,
     commands: () => channel.commands,

@@ -50,7 +50,11 @@ export async function askOnce(client: ConsoleClient, text: string, options: Chat
       const message = messages.get(card.messageId);
       stderr.write(`${renderParts(message?.parts ?? [], { paint: painter(stderr) })}\n`);
       const id = tracker.approvalId === undefined ? '' : ` ${cleanLine(tracker.approvalId)}`;
-      stderr.write(`An approval${id} is needed. Answer it in a chat, or ask again with --approve or --deny.\n`);
+      stderr.write(
+        tracker.waitsForWords
+          ? 'A question waits for an answer. Give it in a chat.\n'
+          : `An approval${id} is needed. Answer it in a chat, or ask again with --approve or --deny.\n`,
+      );
     }
     end(chatExit.approvalNeeded);
   };
@@ -133,6 +137,8 @@ class TurnTracker {
   key: string | undefined;
   approvalId: string | undefined;
   isWaiting = false;
+  /** The agent asked something that takes more than a yes or no. */
+  waitsForWords = false;
   outcome: 'done' | 'failed' | 'cancelled' | undefined;
   #turnId: string | undefined;
   /** Other turns that wait for approval. */
@@ -161,6 +167,7 @@ class TurnTracker {
     this.#turnId = turn.turnId;
     this.isWaiting = turn.state === 'waiting' && (turn.waitingFor ?? 'approval') !== 'timer';
     if (turn.state === 'waiting') this.approvalId = turn.approvalId;
+    this.waitsForWords = turn.waitingFor === 'person';
     if (turn.state === 'absorbed') this.#turnId = turn.intoTurnId;
     else if (turn.state === 'done' || turn.state === 'failed' || turn.state === 'cancelled') this.outcome = turn.state;
   }

@@ -1,3 +1,4 @@
+import { utcTime } from '../kit/utc-time.ts';
 import type { Button, OutboundPart } from '../outbox/outbound.ts';
 import type { NewMessage } from '../outbox/put-messages.ts';
 import { type Approval, type ApprovalPress, describeApprovers } from './approval.ts';
@@ -29,10 +30,10 @@ export function approvalCard(approval: Approval, card: ApprovalCard, tokens: Pre
   const fields: [string, string][] = [
     ['Risk', approval.risk],
     ['Decides', describeApprovers(approval.approvers)],
-    ['Expires', utcTime(approval.expiresAt)],
+    ['Expires', utcTime(approval.expiresAt, approval.createdAt)],
   ];
-  if (approval.remindedAt !== undefined) fields.push(['Reminded', utcTime(approval.remindedAt)]);
-  if (approval.escalatedAt !== undefined) fields.push(['Escalated', utcTime(approval.escalatedAt)]);
+  if (approval.remindedAt !== undefined) fields.push(['Reminded', utcTime(approval.remindedAt, approval.createdAt)]);
+  if (approval.escalatedAt !== undefined) fields.push(['Escalated', utcTime(approval.escalatedAt, approval.createdAt)]);
   fields.push(['Id', approval.id]);
   const shown = message(approval, card, [
     headOf(approval, card),
@@ -58,7 +59,7 @@ export function settledCard(approval: Approval, card: ApprovalCard): NewMessage 
     {
       type: 'notice',
       level,
-      markdown: `**${word}**${who} at ${utcTime(approval.decidedAt ?? approval.expiresAt)}${why}`,
+      markdown: `**${word}**${who} at ${utcTime(approval.decidedAt ?? approval.expiresAt, approval.createdAt)}${why}`,
     },
   ]);
 }
@@ -77,11 +78,6 @@ function describe(approval: Approval): OutboundPart[] {
     return [{ type: 'code', language: 'sh', text: `${place}${shorten(action.resource)}` }];
   }
   return [{ type: 'code', text: shorten(`${action.tool}: ${approval.summary}`) }];
-}
-
-/** A time of day as cards show it. */
-export function utcTime(at: Date): string {
-  return `${at.toISOString().slice(11, 16)} UTC`;
 }
 
 function headOf(approval: Approval, card: ApprovalCard): OutboundPart {

@@ -1,9 +1,10 @@
 import type { Tx } from '../kit/database.ts';
 import { newToken } from '../kit/ids.ts';
+import { utcTime } from '../kit/utc-time.ts';
 import type { Button } from '../outbox/outbound.ts';
 import type { NewMessage } from '../outbox/put-messages.ts';
 import { type Approval, type ApprovalPress, type Decider, refusalOf } from './approval.ts';
-import { placeOf, utcTime } from './approval-card.ts';
+import { placeOf } from './approval-card.ts';
 import { findDecider, selectApprovalsByIds } from './approval-store.ts';
 import { hashToken, mintTokens } from './approval-token.ts';
 import { type ApprovalList, insertListButtons, type ListAction } from './card-store.ts';
@@ -58,7 +59,7 @@ export async function listMessage(tx: Tx, list: ApprovalList): Promise<NewMessag
 export function lineOf(approval: Approval): string {
   const what = `${approval.agentName}: \`${oneLine(approval.summary)}\``;
   if (approval.state === 'pending') {
-    return `${what} (risk ${approval.risk}, in ${placeOf(approval)}, until ${utcTime(approval.expiresAt)}) · \`${approval.id}\``;
+    return `${what} (risk ${approval.risk}, in ${placeOf(approval)}, until ${utcTime(approval.expiresAt, approval.createdAt)}) · \`${approval.id}\``;
   }
   const who = approval.decidedByName === undefined ? '' : ` by ${approval.decidedByName}`;
   return `${what} · **${approval.state}**${who}`;

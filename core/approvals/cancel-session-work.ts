@@ -12,9 +12,10 @@ import { refreshCards } from './show-approval.ts';
 export async function cancelSessionWork(tx: Tx, sessionId: string): Promise<CancelledTurns> {
   let cancelled: CancelledTurns = { isRunningAsked: false, ended: [], wake: undefined };
   await cancelApprovals(tx, { sessionId }, 'the work was stopped', async (approvals) => {
+    // Before the lane: whoever answers one holds it already when they come to the lane.
+    await cancelQuestions(tx, { sessionId });
     cancelled = await cancelTurns(tx, sessionId, { withQueued: true });
     await refreshCards(tx, approvals);
-    await cancelQuestions(tx, { sessionId });
   });
   return cancelled;
 }

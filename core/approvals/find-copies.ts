@@ -1,6 +1,6 @@
+import { findPrivatePlaces } from '../broadcast/find-private-places.ts';
 import { resolveTargets } from '../broadcast/resolve-target.ts';
 import type { Db } from '../kit/database.ts';
-import { findReach } from '../people/find-reach.ts';
 import type { Conversation } from '../sessions/origin.ts';
 import { type ApprovalRules, refusalOf } from './approval.ts';
 import { selectPossibleDeciders } from './approval-store.ts';
@@ -33,8 +33,7 @@ export async function findCopies(
     deciders
       .filter((decider) => decider.personId !== rules.requesterId)
       .slice(0, peopleMax)
-      .map(async ({ personId }) => (await findReach(db, personId))[0]),
+      .map(async ({ personId }) => await findPrivatePlaces(db, personId)),
   );
-  const dms = reaches.flatMap((reach) => (reach === undefined ? [] : [reach.conversation]));
-  return [...places.map((place) => place.conversation), ...dms];
+  return [...places, ...reaches.flat()].map((place) => place.conversation);
 }

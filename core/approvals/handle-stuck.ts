@@ -2,10 +2,11 @@ import { appendAudit } from '../audit/append-audit.ts';
 import { resolveTargets } from '../broadcast/resolve-target.ts';
 import type { Db, Tx } from '../kit/database.ts';
 import type { Log } from '../kit/log.ts';
+import { utcTime } from '../kit/utc-time.ts';
 import { type Conversation, threadKey } from '../sessions/origin.ts';
 import { tellByEmail, tellWebhooks } from '../webhooks/tell-outside.ts';
 import { type Approval, approvalCardKey, describeApprovers } from './approval.ts';
-import { placeOf, utcTime } from './approval-card.ts';
+import { placeOf } from './approval-card.ts';
 import { type StuckStep, takeStuck } from './approval-store.ts';
 import { type ApprovalCard, selectCards } from './card-store.ts';
 import { refreshCards, showCards } from './show-approval.ts';
@@ -150,7 +151,7 @@ function emailOf(approval: Approval): { readonly subject: string; readonly text:
     subject: `Approval waits: ${approval.agentName} wants to use ${approval.action.tool}`,
     text: [
       `${approval.agentName} asked at ${approval.createdAt.toISOString()} in ${placeOf(approval)} whether it may use ${approval.action.tool} (risk ${approval.risk}).`,
-      `Nobody has decided. It takes ${describeApprovers(approval.approvers)}, until ${utcTime(approval.expiresAt)}.`,
+      `Nobody has decided. It takes ${describeApprovers(approval.approvers)}, until ${utcTime(approval.expiresAt, approval.createdAt)}.`,
       '',
       `Decide in the chat: send the bot /approvals, or /approve ${approval.id} or /deny ${approval.id} with a reason.`,
     ].join('\n'),

@@ -1,8 +1,9 @@
 import type { Db, Tx } from '../kit/database.ts';
 import { AppError, isAppError } from '../kit/errors.ts';
-import { findPeopleOf, findReach } from '../people/find-reach.ts';
+import { findPeopleOf } from '../people/find-reach.ts';
 import { type Conversation, threadKey } from '../sessions/origin.ts';
-import { findExternalId, findPerson } from './find-person.ts';
+import { findPerson } from './find-person.ts';
+import { findPrivatePlaces } from './find-private-places.ts';
 import { parseTarget, type Target } from './target.ts';
 import { selectAccounts, selectKnownRoom, selectOpenRooms, selectRoomHindrance } from './target-store.ts';
 
@@ -65,12 +66,12 @@ async function placesOf(
   switch (target.kind) {
     case 'person': {
       const person = await findPerson(db, target.who);
-      return [await placeOfPerson(db, name, person.id)];
+      return await placesOfPerson(db, name, person.id);
     }
     case 'role': {
       const roles = { owner: ['owner'], admin: ['owner', 'admin'], member: ['owner', 'admin', 'member'] } as const;
       const people = await findPeopleOf(db, roles[target.role]);
-      return await Promise.all(people.map(async (id) => await placeOfPerson(db, name, id)));
+      return (await Promise.all(people.map(async (id) => await placesOfPerson(db, name, id)))).flat();
     }
     case 'rooms':
       return (await selectOpenRooms(db, roomsMax)).map((conversation) => ({
@@ -85,16 +86,15 @@ async function placesOf(
     case 'requester': {
       const { requesterId, conversation } = workOf(context, name);
       if (requesterId === undefined) return [{ target: name, conversation, mention: undefined }];
-      return [await placeOfPerson(db, name, requesterId)];
+      return await placesOfPerson(db, name, requesterId);
     }
   }
 }
 
-async function placeOfPerson(db: Db | Tx, target: string, personId: string): Promise<Found> {
-  const reach = (await findReach(db, personId))[0];
-  if (reach === undefined) return { target, reason: 'They have not written to me in private yet.' };
-  const mention = await findExternalId(db, personId, reach.conversation);
-  return { target, conversation: reach.conversation, mention };
+async function placesOfPerson(db: Db | Tx, target: string, personId: string): Promise<Found[]> {
+  const reaches = await findPrivatePlaces(db, personId);
+  if (reaches.length === 0) return [{ target, reason: 'They have not written to me in private yet.' }];
+  return reaches.map(({ conversation, externalId }) => ({ target, conversation, mention: externalId }));
 }
 
 async function conversationOf(db: Db | Tx, target: Extract<Target, { kind: 'room' }>): Promise<Conversation> {

@@ -11,25 +11,31 @@ export interface AccountRow {
   readonly updatedAt: Date;
 }
 
-/** Writes what an account is like now. @returns the state it had before; undefined for one that is new. */
+/**
+ * Writes what an account is like now. One that is halted stays so while it merely stops and starts again: only a
+ * connection shows that it works.
+ * @returns the state it had before (undefined for one that is new) and the one it has.
+ */
 export async function upsertAccount(
-  tx: Db | Tx,
+  tx: Tx,
   account: { readonly channel: string; readonly account: string },
   health: { readonly state: string; readonly detail: string },
-): Promise<string | undefined> {
-  const { rows } = await sql<{ before: string | null }>`
-    with before as (
-      select state from channel_account where channel = ${account.channel} and account = ${account.account}
-      for update
-    ), written as (
-      insert into channel_account (channel, account, state, detail)
-      values (${account.channel}, ${account.account}, ${health.state}, ${toWellFormed(health.detail).slice(0, 500)})
-      on conflict (channel, account) do update set
-        state = excluded.state, detail = excluded.detail, updated_at = clock_timestamp()
-    )
-    select (select state from before) as before
+): Promise<{ readonly before: string | undefined; readonly after: string }> {
+  // A statement of its own: within one, a row that was just written can no longer be locked as it was.
+  const before = await sql<{ state: string }>`
+    select state from channel_account where channel = ${account.channel} and account = ${account.account} for update
   `.execute(tx);
-  return rows[0]?.before ?? undefined;
+  const isRestart = sql`channel_account.state = 'halted' and excluded.state in ('starting', 'disconnected')`;
+  const { rows } = await sql<{ state: string }>`
+    insert into channel_account (channel, account, state, detail)
+    values (${account.channel}, ${account.account}, ${health.state}, ${toWellFormed(health.detail).slice(0, 500)})
+    on conflict (channel, account) do update set
+      state = case when ${isRestart} then channel_account.state else excluded.state end,
+      detail = case when ${isRestart} then channel_account.detail else excluded.detail end,
+      updated_at = clock_timestamp()
+    returning state
+  `.execute(tx);
+  return { before: before.rows[0]?.state, after: rows[0]?.state ?? health.state };
 }
 
 /** Switches accounts on or off. @returns those that were the other way round before. */

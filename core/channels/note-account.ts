@@ -22,8 +22,8 @@ export async function noteAccount(
 ): Promise<void> {
   const { db, log } = deps;
   await db.transaction().execute(async (tx) => {
-    const before = await upsertAccount(tx, account, health);
-    if (before === health.state) return;
+    const { before, after } = await upsertAccount(tx, account, health);
+    if (before === after) return;
     log.info({ ...account, ...health, before }, 'channel state changed');
     const markdown =
       health.state === 'halted'

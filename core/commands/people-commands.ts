@@ -3,7 +3,6 @@ import type { Tx } from '../kit/database.ts';
 import { formatDuration } from '../kit/duration.ts';
 import { AppError } from '../kit/errors.ts';
 import { burnCode } from '../people/burn-code.ts';
-import { looksLikeCode } from '../people/code-text.ts';
 import { createPairingCode } from '../people/create-pairing-code.ts';
 import { linkIdentity, unlinkIdentity } from '../people/link-identity.ts';
 import { allowPerson, changeRole, listPeople, removePerson, shortId } from '../people/manage-people.ts';
@@ -81,7 +80,7 @@ export function peopleCommands(deps: CommandDeps): Record<string, Command> {
 
 /** Spoils a code that was sent where others read it. @returns what to say then; undefined for anything else. */
 export async function spoilPublicCode(tx: Tx, known: KnownEvent, args: string): Promise<CommandReply> {
-  if (known.event.conversation.kind === 'dm' || !looksLikeCode(args)) return undefined;
+  if (known.event.conversation.kind === 'dm' || args.trim() === '') return undefined;
   return (await burnCode(tx, args, known.identity))
     ? {
         level: 'warn',
@@ -151,6 +150,10 @@ async function pair(deps: CommandDeps, tx: Tx, known: KnownEvent, args: string):
         return { level: 'warn', markdown: 'Everyone here would read the code. Send me `/pair` in private.' };
       }
       const role = word === 'admin' ? 'admin' : 'member';
+      // Otherwise an administrator could make others, and outlive their own removal as one of them.
+      if (role === 'admin' && known.person.role !== 'owner') {
+        throw new AppError('grant.missing', 'Only an owner can let in an administrator.', { mend: 'Ask an owner.' });
+      }
       const code = await createPairingCode(deps, { role, createdBy: known.person.id, validMs: pairingMs });
       return { markdown: `They send me \`/start ${code}\` within an hour and become **${role}**.` };
     }

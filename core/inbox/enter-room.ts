@@ -1,3 +1,4 @@
+import { appendAudit } from '../audit/append-audit.ts';
 import { noteRoom } from '../channels/note-room.ts';
 import { muteRoom, readRoom } from '../channels/read-room.ts';
 import type { Db } from '../kit/database.ts';
@@ -6,6 +7,7 @@ import { type ChannelAccess, needsMention } from '../people/access.ts';
 import { isKnownThread } from '../sessions/is-known-thread.ts';
 import type { InboundEvent } from './inbound.ts';
 import { type LoopFuse, muteMs } from './loop-fuse.ts';
+import { refusedPress } from './refused-press.ts';
 
 export interface RoomDeps {
   readonly db: Db;
@@ -36,6 +38,9 @@ export async function enterRoom(deps: RoomDeps, event: InboundEvent): Promise<In
   const burnt = deps.fuse.count(event);
   if (actor.isBot || actor.isAnonymous || actor.isExternal === true) {
     if (burnt !== undefined) await mute(deps, event, burnt);
+    if (event.type === 'action' && !actor.isBot) {
+      await appendAudit(db, [refusedPress(event, actor.isAnonymous ? 'anonymous' : 'external')]);
+    }
     if (!actor.isBot) await deps.acknowledge(event, 'I cannot tell who you are, so I do nothing for you here.', true);
     return undefined;
   }

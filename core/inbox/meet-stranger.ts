@@ -1,3 +1,4 @@
+import { appendAudit } from '../audit/append-audit.ts';
 import type { Db, Tx } from '../kit/database.ts';
 import type { Log } from '../kit/log.ts';
 import { putOffer } from '../offers/put-offer.ts';
@@ -14,6 +15,7 @@ import { refuseCode, refuseOnce } from '../people/refuse-stranger.ts';
 import type { Conversation } from '../sessions/origin.ts';
 import type { InboundEvent } from './inbound.ts';
 import { markEvent } from './inbox-store.ts';
+import { refusedPress } from './refused-press.ts';
 
 /** How long an owner may take to let a stranger in. */
 const requestMs = 7 * 24 * 60 * 60_000;
@@ -49,6 +51,7 @@ export async function meetStranger(
         ? 'Everyone here has read that code, so it does not work any more. Ask for a new one and send it to me in private.'
         : undefined;
     if (text !== undefined) await putMessages(tx, [said(inboxId, event, text)]);
+    if (event.type === 'action') await appendAudit(tx, [refusedPress(event, 'stranger')]);
   });
 }
 

@@ -34,6 +34,8 @@ export interface RouteDeps {
   readonly acknowledge: CommandDeps['acknowledge'];
   /** Who this channel works for. */
   readonly access: ChannelAccess;
+  /** Whom other channels work for: accounts there may be one person with an account here. */
+  readonly accessOn: (channel: string) => ChannelAccess;
   readonly fuse: LoopFuse;
   /** What happens to a room or to an earlier message, whoever caused it; absent types have no effect. */
   readonly onRoomEvent: Partial<

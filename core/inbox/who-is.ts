@@ -1,10 +1,10 @@
 import type { Db } from '../kit/database.ts';
 import { toWellFormed } from '../kit/json.ts';
 import type { Log } from '../kit/log.ts';
-import { admissionOf, type ChannelAccess, isStillAdmitted, modeOf } from '../people/access.ts';
+import { admissionOf, type ChannelAccess, isStillAdmitted, linkedTo, modeOf } from '../people/access.ts';
 import { admit } from '../people/admit.ts';
 import { ensureOperator } from '../people/ensure-operator.ts';
-import { identify } from '../people/identify.ts';
+import { findIdentity, identify } from '../people/identify.ts';
 import type { Identity, Person } from '../people/person.ts';
 import type { InboundEvent } from './inbound.ts';
 
@@ -12,6 +12,8 @@ export interface WhoDeps {
   readonly db: Db;
   readonly log: Log;
   readonly access: ChannelAccess;
+  /** What holds on other channels. */
+  readonly accessOn: (channel: string) => ChannelAccess;
   readonly operatorChannels: ReadonlySet<string>;
 }
 
@@ -45,8 +47,7 @@ async function personHere(deps: WhoDeps, event: InboundEvent, identity: Identity
   const { db, log, access } = deps;
   const { conversation, actor } = event;
   if (identity.person !== undefined && identity.admittedBy === undefined) return identity.person;
-  if (identity.person !== undefined && isStillAdmitted(access, actor, identity.admittedBy ?? ''))
-    return identity.person;
+  if (identity.person !== undefined && (await isListed(deps, actor, identity))) return identity.person;
   if (identity.isRemoved) return undefined;
   const entry = admissionOf(access, actor, conversation);
   if (entry === undefined) return undefined;
@@ -55,4 +56,14 @@ async function personHere(deps: WhoDeps, event: InboundEvent, identity: Identity
     .execute(async (tx) => await admit(tx, identity, 'member', { by: `allow list: ${entry}`, entry }));
   log.info({ identityId: identity.id, personId: person.id, entry }, 'identity let in by the allow list');
   return person;
+}
+
+/** Whether the entry that let an account in stands, be it that of the account it was joined to. */
+async function isListed(deps: WhoDeps, actor: InboundEvent['actor'], identity: Identity): Promise<boolean> {
+  const entry = identity.admittedBy ?? '';
+  const first = linkedTo(entry);
+  if (first === undefined) return isStillAdmitted(deps.access, actor, entry);
+  const other = await findIdentity(deps.db, first);
+  if (other?.person === undefined || other.person.id !== identity.person?.id) return false;
+  return other.admittedBy === undefined || isStillAdmitted(deps.accessOn(other.channel), {}, other.admittedBy);
 }

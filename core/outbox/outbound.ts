@@ -63,6 +63,8 @@ export const outboundBodySchema = z.object({
   asksReply: z.boolean().optional(),
   /** Interaction this answers, for platforms where a command wants its own reply; worthless once expired. */
   interactionToken: z.string().optional(),
+  /** Shows an answer that is being written: marks that are still open are closed for this view. */
+  isUnfinished: z.boolean().optional(),
   /** Draft id of a live preview (31-bit, not 0) that this message replaces. */
   draftId: z.number().int().optional(),
 });

@@ -57,7 +57,12 @@ export async function readPaces(db: Db, paceKeys: readonly string[]): Promise<Pa
  */
 export async function takeCalls(
   db: Db,
-  ask: { readonly accountKey: string; readonly kind: CallKind; readonly budgets: CallBudgets; readonly keptShare: number },
+  ask: {
+    readonly accountKey: string;
+    readonly kind: CallKind;
+    readonly budgets: CallBudgets;
+    readonly keptShare: number;
+  },
   wanted: number,
 ): Promise<number> {
   const { accountKey, kind } = ask;

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { z } from 'zod';
 import type { Db, Tx } from '../kit/database.ts';
-import type { Undelivered } from './undelivered.ts';
+import type { Undelivered } from './undelivered-message.ts';
 
 const rowsMax = 200;
 /** Of one message's text; enough to recognise it. */

@@ -1,20 +1,6 @@
 import type { Db } from '../kit/database.ts';
+import type { Undelivered } from './undelivered-message.ts';
 import { markDismissed, markDueAgain, readUndelivered } from './undelivered-store.ts';
-
-/** A message that did not arrive, or of which nobody knows. */
-export interface Undelivered {
-  readonly id: string;
-  readonly threadKey: string;
-  readonly importance: string;
-  /** `failing` is still tried, but those behind it overtake it. */
-  readonly state: 'unknown' | 'dead' | 'failing';
-  /** Why, in the words of the platform's refusal or our own. */
-  readonly reason: string;
-  readonly attempts: number;
-  readonly createdAt: Date;
-  /** The beginning of its text. */
-  readonly text: string;
-}
 
 /** Everything an operator should know of, newest first. */
 export async function listUndelivered(db: Db): Promise<readonly Undelivered[]> {

@@ -68,7 +68,7 @@ export function admissionOf(
  * Whether an entry still lets in whom it let in: a line that was taken out of the file takes their admission with it, and
  * so does a role that somebody lost, where the platform shows roles.
  */
-export function isStillAdmitted(access: ChannelAccess, actor: Actor, admittedBy: string): boolean {
+export function isStillAdmitted(access: ChannelAccess, actor: Pick<Actor, 'roles'>, admittedBy: string): boolean {
   const [list = '', id = ''] = admittedBy.split(' ');
   switch (list) {
     case 'people':
@@ -84,6 +84,16 @@ export function isStillAdmitted(access: ChannelAccess, actor: Actor, admittedBy:
     default:
       return false;
   }
+}
+
+/** The entry of an account that was joined to one which a list let in. */
+export function linkedAdmission(identityId: string): string {
+  return `link ${identityId}`;
+}
+
+/** Our id of the account on which such an entry rests; undefined for an entry of a list. */
+export function linkedTo(admittedBy: string): string | undefined {
+  return /^link (\S+)$/.exec(admittedBy)?.[1];
 }
 
 function settingOf(access: ChannelAccess, room: string): ChannelAccess['roomSettings'][string] | undefined {

@@ -40,7 +40,10 @@ export interface UsedCode {
   readonly sessionId: string | undefined;
 }
 
-/** Uses a code once, whatever comes of it. @returns undefined when it is unknown, used or expired. */
+/**
+ * Uses a code once, whatever comes of it.
+ * @returns undefined when it is unknown, used or expired, or when the account that made it is not its person's any more.
+ */
 export async function spendCode(
   tx: Db | Tx,
   kind: CodeKind,
@@ -50,6 +53,8 @@ export async function spendCode(
   const { rows } = await sql<{ person_id: string; identity_id: string; session_id: string | null }>`
     update one_time_code set used_at = clock_timestamp(), used_by = ${identityId}
     where code_hash = ${codeHash} and kind = ${kind} and used_at is null and expires_at > clock_timestamp()
+      and exists (
+        select from identity i where i.id = one_time_code.identity_id and i.person_id = one_time_code.person_id)
     returning person_id, identity_id, session_id
   `.execute(tx);
   const row = rows[0];

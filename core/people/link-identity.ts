@@ -3,9 +3,20 @@ import type { Tx } from '../kit/database.ts';
 import { AppError } from '../kit/errors.ts';
 import { putOffer } from '../offers/put-offer.ts';
 import type { Conversation } from '../sessions/origin.ts';
+import { linkedAdmission, linkedTo } from './access.ts';
 import { findPeopleOf, findReach } from './find-reach.ts';
 import { useCode } from './one-time-code.ts';
-import { assignPerson, countIdentities, disablePerson, findPerson, lockIdentity, lockOwners } from './people-store.ts';
+import {
+  assignPerson,
+  countIdentities,
+  disablePerson,
+  findPerson,
+  handOverWork,
+  lockIdentity,
+  lockOwners,
+  lockPerson,
+  selectIdentity,
+} from './people-store.ts';
 import { type Identity, type Person, rankOf } from './person.ts';
 
 /** How long somebody may take to confirm that two people are one. */
@@ -46,7 +57,7 @@ export async function linkIdentity(
   if (person === undefined) {
     // An account whose person was removed comes back only by somebody's decision.
     if (identity.isRemoved) return { kind: 'refused', why: 'Only an owner or admin can let you in again.' };
-    await join(tx, identity, target, 'code');
+    await join(tx, identity, target, 'code', await admissionThrough(tx, used.identityId));
     return { kind: 'linked', person: target };
   }
   return await askToMerge(tx, { identity, person, target, conversation, codeMadeBy: used.identityId });
@@ -123,6 +134,9 @@ export async function mergeAfterConfirmation(
   merge: { readonly identityId: string; readonly fromPersonId: string; readonly toPersonId: string },
   confirmer: Person,
 ): Promise<string | undefined> {
+  // All owners before any other person: the order of everybody who changes people.
+  const owners = await lockOwners(tx);
+  await lockPerson(tx, merge.fromPersonId);
   const locked = await lockIdentity(tx, merge.identityId);
   const [person, target] = [await findPerson(tx, merge.fromPersonId), await findPerson(tx, merge.toPersonId)];
   if (locked?.personId !== merge.fromPersonId || person === undefined || target === undefined) {
@@ -132,16 +146,32 @@ export async function mergeAfterConfirmation(
     throw new AppError('grant.missing', 'You may not confirm this.', { mend: 'An owner has to.' });
   }
   const isLast = (await countIdentities(tx, person.id)) <= 1;
-  if (isLast && person.role === 'owner' && (await lockOwners(tx)).length <= 1) {
+  if (isLast && person.role === 'owner' && owners.length <= 1) {
     return 'The only owner cannot become somebody else.';
   }
   await join(tx, { id: merge.identityId }, target, `person ${confirmer.id}`);
-  if (isLast) await disablePerson(tx, person.id);
+  if (isLast) {
+    await handOverWork(tx, person.id, target.id);
+    await disablePerson(tx, person.id);
+  }
   return undefined;
 }
 
-async function join(tx: Tx, identity: { readonly id: string }, target: Person, by: string): Promise<void> {
-  await assignPerson(tx, identity.id, target.id);
+/** Whom only a list lets in cannot give more than that: their other account is let in as long as the first one is. */
+async function admissionThrough(tx: Tx, makerId: string): Promise<string | undefined> {
+  const entry = (await selectIdentity(tx, makerId))?.admittedBy;
+  if (entry === undefined || linkedTo(entry) !== undefined) return entry;
+  return linkedAdmission(makerId);
+}
+
+async function join(
+  tx: Tx,
+  identity: { readonly id: string },
+  target: Person,
+  by: string,
+  admittedBy?: string,
+): Promise<void> {
+  await assignPerson(tx, identity.id, target.id, admittedBy);
   await appendAudit(tx, [
     {
       kind: 'identity.linked',
@@ -156,7 +186,9 @@ async function join(tx: Tx, identity: { readonly id: string }, target: Person, b
  * @throws AppError `command.invalid` for the only account somebody has.
  */
 export async function unlinkIdentity(tx: Tx, identity: Identity, person: Person): Promise<void> {
-  await lockIdentity(tx, identity.id);
+  // Two accounts that leave at the same moment must not leave nobody.
+  await lockPerson(tx, person.id);
+  if ((await lockIdentity(tx, identity.id))?.personId !== person.id) return;
   if ((await countIdentities(tx, person.id)) <= 1) {
     throw new AppError('command.invalid', 'This is your only account here; there is nothing to separate it from.', {
       mend: 'An owner or admin can remove you with /remove.',

@@ -58,6 +58,15 @@ async function findIdentity(db: Db | Tx, key: IdentityKey): Promise<Identity | u
   return row === undefined ? undefined : toIdentity(row);
 }
 
+/** Whether an account stands for a person who was not removed; an account nobody knows does not come into being. */
+export async function hasPerson(db: Db | Tx, key: Omit<IdentityKey, 'displayName'>): Promise<boolean> {
+  const { rows } = await sql`
+    select 1 from identity i join person p on p.id = i.person_id and p.disabled_at is null
+    where i.channel = ${key.channel} and i.account = ${key.account} and i.external_id = ${key.externalId}
+  `.execute(db);
+  return rows.length > 0;
+}
+
 function toIdentity(row: IdentityRow): Identity {
   const person: Person | undefined =
     row.person_id === null || row.person_role === null
@@ -183,6 +192,11 @@ export async function findPerson(db: Db | Tx, personId: string): Promise<Person 
   return row === undefined ? undefined : { id: row.id, displayName: row.display_name, role: row.role };
 }
 
+/** Takes turns with whoever else changes which accounts a person has. */
+export async function lockPerson(tx: Tx, personId: string): Promise<void> {
+  await sql`select id from person where id = ${personId} for no key update`.execute(tx);
+}
+
 /** The owners, under a lock: two that each remove another owner must not leave none. @returns their ids. */
 export async function lockOwners(tx: Tx): Promise<string[]> {
   const { rows } = await sql<{ id: string }>`
@@ -202,6 +216,26 @@ export async function countIdentities(db: Db | Tx, personId: string): Promise<nu
 export async function disablePerson(tx: Tx, personId: string): Promise<void> {
   await sql`
     update person set disabled_at = clock_timestamp() where id = ${personId} and disabled_at is null
+  `.execute(tx);
+}
+
+/** What somebody began or was asked under another name is theirs: nobody may approve their own request under a second one. */
+export async function handOverWork(tx: Tx, fromPersonId: string, toPersonId: string): Promise<void> {
+  const [from, to] = [fromPersonId, JSON.stringify({ personId: toPersonId })];
+  await sql`
+    update approval set requester_id = ${toPersonId} where requester_id = ${from} and state = 'pending'
+  `.execute(tx);
+  await sql`
+    update question set requester_id = case when requester_id = ${from} then ${toPersonId}::uuid else requester_id end,
+      asked_id = case when asked_id = ${from} then ${toPersonId}::uuid else asked_id end
+    where (requester_id = ${from} or asked_id = ${from}) and state = 'pending'
+  `.execute(tx);
+  await sql`
+    update turn set origin = origin || ${to}::jsonb
+    where origin ->> 'personId' = ${from} and state in ('queued', 'running', 'waiting')
+  `.execute(tx);
+  await sql`
+    update session set origin = origin || ${to}::jsonb where origin ->> 'personId' = ${from} and state = 'active'
   `.execute(tx);
 }
 

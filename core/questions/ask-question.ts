@@ -1,10 +1,10 @@
 import type { AuditRecord } from '../audit/audit.ts';
 import { findExternalId } from '../broadcast/find-person.ts';
+import { findPrivatePlaces } from '../broadcast/find-private-places.ts';
 import type { Tx } from '../kit/database.ts';
 import { AppError } from '../kit/errors.ts';
 import { newId, newToken, sha256 } from '../kit/ids.ts';
 import { putMessages } from '../outbox/put-messages.ts';
-import { findReach } from '../people/find-reach.ts';
 import { threadKey } from '../sessions/origin.ts';
 import { type Question, questionCardKey } from './question.ts';
 import { questionCard, questionNote } from './question-card.ts';
@@ -81,17 +81,20 @@ async function cardsOf(tx: Tx, question: Question): Promise<QuestionCard[]> {
   };
   const { askedId } = question;
   if (askedId === undefined || askedId === question.requesterId) return [here];
-  const reach = (await findReach(tx, askedId))[0];
-  if (reach === undefined) {
+  const reaches = await findPrivatePlaces(tx, askedId);
+  if (reaches.length === 0) {
     if (question.conversation.kind !== 'dm') return [here];
     throw new AppError('person.unreachable', `${question.askedName ?? 'This person'} cannot be written to.`, {
       mend: 'They have to write to the bot in private once, so that it may answer.',
     });
   }
-  if (threadKey(reach.conversation) === threadKey(question.conversation)) return [here];
+  const origin = threadKey(question.conversation);
+  if (reaches.some(({ conversation }) => threadKey(conversation) === origin)) return [here];
   return [
     { ...here, kind: 'note' },
-    { ...here, messageKey: questionCardKey(question.id, 'asked'), conversation: reach.conversation },
+    ...reaches.map(({ conversation }): QuestionCard => {
+      return { ...here, messageKey: questionCardKey(question.id, threadKey(conversation)), conversation };
+    }),
   ];
 }
 

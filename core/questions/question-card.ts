@@ -1,3 +1,4 @@
+import { utcTime } from '../kit/utc-time.ts';
 import type { Button, OutboundPart } from '../outbox/outbound.ts';
 import type { NewMessage } from '../outbox/put-messages.ts';
 import type { Question } from './question.ts';
@@ -38,7 +39,7 @@ export function questionCard(
     card,
     [
       { type: 'notice', level: 'question', markdown: `**${question.agentName}** asks: ${question.text}` },
-      { type: 'markdown', markdown: `${how} Until ${utcTime(question.expiresAt)}.` },
+      { type: 'markdown', markdown: `${how} Until ${utcTime(question.expiresAt, question.createdAt)}.` },
       { type: 'buttons', rows },
     ],
     { asksReply: true, ...(mention === undefined ? {} : { mentions: [mention] }) },
@@ -52,7 +53,7 @@ export function questionNote(question: Question, card: QuestionCard): NewMessage
     { type: 'notice', level: 'question', markdown: `I asked **${who}**: ${question.text}` },
     {
       type: 'markdown',
-      markdown: `I go on as soon as there is an answer, at the latest at ${utcTime(question.expiresAt)}.`,
+      markdown: `I go on as soon as there is an answer, at the latest at ${utcTime(question.expiresAt, question.createdAt)}.`,
     },
   ]);
 }
@@ -65,7 +66,7 @@ export function closedCard(question: Question, card: QuestionCard): NewMessage {
 }
 
 function closing(question: Question): OutboundPart {
-  const at = utcTime(question.closedAt ?? question.expiresAt);
+  const at = utcTime(question.closedAt ?? question.expiresAt, question.createdAt);
   switch (question.state) {
     case 'answered': {
       const who = question.answeredByName === undefined ? '' : ` by ${question.answeredByName}`;
@@ -94,8 +95,4 @@ function message(
     turnId: question.turnId,
     body: { parts, ...more },
   };
-}
-
-function utcTime(at: Date): string {
-  return `${at.toISOString().slice(11, 16)} UTC`;
 }

@@ -5,6 +5,7 @@
 
 import { build, element } from './chat-document.js';
 import { renderMessage } from './chat-message.js';
+import { stayAtEnd } from './chat-scroll.js';
 import { call, random } from './chat-server.js';
 import { attach, showUploads, uploads } from './chat-uploads.js';
 
@@ -25,8 +26,10 @@ let change = 0;
 let oldest;
 /** Whether the list has the name of this conversation already. */
 let isTitled = false;
+let unseen = 0;
 let retryMs = 500;
 let draft = { key: undefined, text: '' };
+const end = stayAtEnd(scroll, [log, live]);
 const items = new Map();
 const turns = new Map();
 const presses = new Map();
@@ -62,12 +65,10 @@ function show(message) {
 
 function showDraft({ draftId, nodes }) {
   draft = { key: draftId };
-  follow(() => {
-    live.hidden = false;
-    live.firstElementChild.replaceChildren(
-      ...(nodes.length === 0 ? [element('span', { class: 'dots', 'aria-label': 'thinking' }, '● ● ●')] : build(nodes)),
-    );
-  });
+  live.hidden = false;
+  live.firstElementChild.replaceChildren(
+    ...(nodes.length === 0 ? [element('span', { class: 'dots', 'aria-label': 'thinking' }, '● ● ●')] : build(nodes)),
+  );
 }
 
 function endDraft() {
@@ -98,11 +99,10 @@ function showTurns() {
 
 // Following a conversation
 
-/** Changes what is shown and stays at the end if the reader was there. */
-function follow(work) {
-  const isAtEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
-  work();
-  if (isAtEnd) scroll.scrollTop = scroll.scrollHeight;
+/** The tab's name says how much was said while nobody looked. */
+function countUnseen() {
+  unseen = document.hidden ? unseen + 1 : 0;
+  document.title = `${unseen === 0 ? '' : `(${unseen}) `}Chat · Switchyard`;
 }
 
 function connect() {
@@ -117,15 +117,16 @@ function connect() {
     });
   on('message', (message) => {
     change = Math.max(change, message.change);
-    follow(() => show(message));
+    show(message);
     if (!me.isKnown && message.direction === 'out') void refreshMe();
+    if (message.direction === 'out' && message.revision === 1) countUnseen();
     if (message.direction === 'in' && !isTitled) void loadThreads();
   });
   on('draft', showDraft);
   on('turn', (turn) => {
     if (turn.state === 'started' || turn.state === 'waiting') turns.set(turn.turnId, turn);
     else turns.delete(turn.turnId);
-    follow(showTurns);
+    showTurns();
   });
   on('typing', () => undefined);
   on('ack', acknowledge);
@@ -166,13 +167,14 @@ async function open(name) {
   oldest = messages[0]?.id;
   byId('older').hidden = messages.length < pageSize;
   byId('empty').hidden = messages.length > 0 || !me.isKnown;
-  scroll.scrollTop = scroll.scrollHeight;
+  end.go();
   connect();
   markThread();
 }
 
 async function loadOlder() {
   const { messages } = await call(`history?thread=${thread}&limit=${pageSize}&before=${oldest}`);
+  end.leave();
   const height = scroll.scrollHeight;
   for (const message of messages) show(message);
   scroll.scrollTop += scroll.scrollHeight - height;
@@ -242,7 +244,7 @@ async function submit() {
     showUploads();
     resize();
     suggest();
-    scroll.scrollTop = scroll.scrollHeight;
+    end.go();
   } catch (err) {
     complain(
       err.status === undefined ? 'The server cannot be reached. Your message is still here: try again.' : err.message,
@@ -467,6 +469,9 @@ document.addEventListener('keydown', (event) => {
   if (event.key === 'Escape') closeSide();
 });
 document.addEventListener('visibilitychange', () => {
+  if (!document.hidden) {
+    countUnseen();
+  }
   if (!document.hidden && thread !== '' && source?.readyState === EventSource.CLOSED) connect();
 });
 window.addEventListener('hashchange', route);

@@ -203,6 +203,13 @@ export async function webRoutes(
 
     await api.register(async (uploads) => {
       uploads.removeAllContentTypeParsers();
+      // Before the body is read: twenty megabytes of a stranger are not even taken in.
+      uploads.addHook('onRequest', async (request) => {
+        if (isFriend(request)) return;
+        throw new AppError('request.refused', 'Files are taken from people I am paired with.', {
+          mend: 'Enter your pairing code first.',
+        });
+      });
       uploads.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, (_request, body, done) =>
         done(null, body),
       );
@@ -212,11 +219,6 @@ export async function webRoutes(
         async (request) => {
           const { name } = parse(z.object({ name: z.string().min(1).max(1_000) }), request);
           const visitor = callerOf(request);
-          if (!(await isKnown(visitor))) {
-            throw new AppError('request.refused', 'Files are taken from people I am paired with.', {
-              mend: 'Enter your pairing code first.',
-            });
-          }
           const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
           if (bytes.byteLength === 0) throw new AppError('request.invalid', 'The file is empty.');
           return await web.upload(visitor, { name, bytes });
@@ -230,6 +232,7 @@ const assets = {
   'chat.js': 'text/javascript',
   'chat-document.js': 'text/javascript',
   'chat-message.js': 'text/javascript',
+  'chat-scroll.js': 'text/javascript',
   'chat-server.js': 'text/javascript',
   'chat-uploads.js': 'text/javascript',
   'chat.css': 'text/css',

@@ -191,3 +191,19 @@ test('an announcement from Telegram reaches Slack and Discord and says so', asyn
   await onDiscord(/The lab is closed on Monday\./);
   await product.hears(owner, /Announced: 3 delivered/);
 });
+
+test('a reply to the card decides it with a reason', async () => {
+  miaSays('exec: echo replied-one');
+  await onDiscord(/replied-one[\s\S]*Risk/);
+  const onPhone = await product.telegram.waitFor(
+    () => product.telegram.said(owner).findLast(({ text }) => /asks from[\s\S]*replied-one/.test(text)),
+    20_000,
+  );
+  product.telegram.people.says(owner, owner, { text: 'Deny: not on the phone', replyTo: onPhone.id });
+  await onDiscord(/Result: Denied by .*\. Reason: not on the phone/);
+
+  miaSays('exec: echo replied-two');
+  const card = await onDiscord(/replied-two[\s\S]*Risk/);
+  discord.people.says(miaDm, mia, 'deny, I found another way', { replyTo: card.id });
+  await onDiscord(/Result: Denied by .*\. Reason: I found another way/);
+});

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { owner, Product } from '../support/product.ts';
 import { scriptedBrain } from '../support/scripted-brain.ts';
 
@@ -83,6 +83,8 @@ test('a stranger and another chat cannot press a button, and the question stays 
   product.telegram.people.privateChat(stranger);
   const byStranger = product.telegram.people.presses(stranger, stranger, token, { forged: true });
   expect((await answersTo(byStranger)).text).toMatch(/Only people I am paired with/);
+  const strays = `select 1 from audit_body where body ->> 'kind' = 'approval.stray_press' and body ->> 'why' = 'stranger'`;
+  await vi.waitFor(async () => expect(await product.database.query(strays)).toHaveLength(1), { timeout: 10_000 });
   product.telegram.people.group(-500);
   const elsewhere = product.telegram.people.presses(-500, owner, token, { forged: true });
   expect((await answersTo(elsewhere)).text).toMatch(/belongs to another chat/);

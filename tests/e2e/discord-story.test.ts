@@ -123,6 +123,37 @@ test('buttons: a stranger and another room are refused, a double click decides o
   await discord.waitFor(() => /already approved by/.test(told(late) ?? ''));
 });
 
+test('a reason is asked for in a form, agents are suggested while typing, an attached text reaches the agent', async () => {
+  await using stage = await open({
+    agents: [keeper],
+    script: [
+      { text: '', toolCalls: [{ name: 'memory_save', arguments: { text: 'a secret' } }] },
+      { text: 'I will not keep it.' },
+      { text: 'I read it.' },
+    ],
+  });
+  const { discord, product, dm, hears } = stage;
+  const { people } = discord;
+  expect(await people.types(dm, ann, 'use', 'agent', 'assi')).toEqual(['assistant']);
+  people.says(dm, ann, 'remember a secret');
+  const label = /Deny with/;
+  const card = await discord.waitFor(
+    () => discord.said(dm).findLast(({ buttons }) => buttons.some((button) => label.test(button.label))),
+    20_000,
+  );
+  const press = people.presses(dm, ann, card.buttons.find((button) => label.test(button.label))?.token ?? '');
+  await discord.waitFor(() => discord.interaction(press).modal);
+  const field = JSON.stringify(discord.interaction(press).modal).match(/"type":4,"custom_id":"([^"]+)"/)?.[1] ?? '';
+  people.submits(press, { [field]: 'it is not yours to keep' });
+  await hears(dm, /I will not keep it/);
+  expect(discord.said(dm).find(({ id }) => id === card.id)?.text).toContain('it is not yours to keep');
+
+  const bytes = Buffer.from('the roof was mended in May');
+  people.says(dm, ann, 'read this', { files: [{ name: 'roof.txt', bytes, mime: 'text/plain' }] });
+  await hears(dm, /I read it/);
+  expect(JSON.stringify(product.model.requests.at(-1)?.body)).toContain('the roof was mended in May');
+});
+
 test('messages that come while the gateway is dead are answered by the next one, none lost and none twice', async () => {
   await using stage = await open({ script: [{ text: 'I heard you.' }] }, 'split');
   const { discord, product, dm, hears } = stage;

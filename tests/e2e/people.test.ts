@@ -86,6 +86,13 @@ test('a channel that is switched off receives and sends nothing, and loses nothi
   expect(product.telegram.callCounts.get('sendMessage') ?? 0).toBe(calls);
   expect(product.telegram.callCounts.get('getUpdates') ?? 0).toBe(polls);
 
+  // Told, but no reason to take the process out of service.
+  const ready = await fetch(`${/http:\/\/127\.0\.0\.1:\d+/.exec(product.output)?.[0]}/readyz`);
+  expect(ready.status).toBe(200);
+  expect(await ready.json()).toMatchObject({
+    channels: expect.arrayContaining([{ name: 'telegram', state: 'disconnected' }]),
+  });
+
   const asked = product.model.requests.length;
   expect((await product.cli(['channel', 'enable', 'telegram'])).stdout).toContain('telegram is on');
   await product.hears(owner, /Said while off/);
@@ -116,4 +123,20 @@ test('a bot that is removed from a group says so to its owner in private, and go
   const before = product.telegram.said(group).length;
   product.telegram.people.says(group, owner, { text: '/status' });
   await product.telegram.waitFor(() => (product.telegram.said(group).length > before ? true : undefined), 15_000);
+});
+
+test('an account whose token is revoked while it runs is told to the owner elsewhere, and the rest goes on', async () => {
+  await terminal('still here');
+  product.telegram.faults.next('getUpdates', { kind: 'status', code: 401, description: 'Unauthorized' }, 50);
+  // Ends the long poll that is under way; the next one is refused.
+  product.telegram.people.says(owner, owner, 'the last word');
+  await vi.waitFor(
+    async () => expect((await product.cli(['channel', 'list'])).stdout).toMatch(/telegram\s+\S+\s+halted/),
+    { timeout: 40_000, interval: 1000 },
+  );
+  const told = await product.database.query<{ body: string }>(
+    `select body::text as body from outbox where key like 'operator:%' and thread_key like 'console:%'`,
+  );
+  expect(told.map(({ body }) => body).join()).toContain('My telegram account has stopped');
+  expect(await terminal('and now?')).toContain('Answer');
 });

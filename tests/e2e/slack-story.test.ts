@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
+import { signedHeaders } from '../fakes/slack/event-push.ts';
 import { FakeSlack, type SeenMessage } from '../fakes/slack/fake-slack.ts';
+import { freePort } from '../support/free-port.ts';
 import { Product, type ProductOptions } from '../support/product.ts';
 
 const alice = 'U100ALICE';
@@ -16,7 +18,7 @@ grants:
 
 /** The product with a Slack workspace, in which Alice has paired as the owner. */
 async function slackProduct(
-  options: ProductOptions = {},
+  options: ProductOptions & { readonly hookPort?: number } = {},
 ): Promise<{ product: Product; slack: FakeSlack } & AsyncDisposable> {
   const slack = await FakeSlack.start({ limits: { ackMs: 3_000 } });
   slack.people.channel(room, [alice]);
@@ -24,8 +26,8 @@ async function slackProduct(
     ...options,
     env: {
       SLACK_BOT_TOKEN: slack.botToken,
-      SLACK_APP_TOKEN: slack.appToken,
       SLACK_API_URL: slack.apiUrl,
+      ...receiving(slack, options.hookPort),
       ...options.env,
     },
   });
@@ -42,6 +44,14 @@ async function slackProduct(
       await slack[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Socket Mode, or web hooks on a port. */
+function receiving(slack: FakeSlack, port: number | undefined): Record<string, string> {
+  if (port === undefined) return { SLACK_APP_TOKEN: slack.appToken };
+  const url = `http://127.0.0.1:${port}`;
+  slack.useHook(`${url}/hooks/slack/events`);
+  return { SLACK_SIGNING_SECRET: slack.signingSecret, SWITCHYARD_PUBLIC_URL: url, SWITCHYARD_PORT: String(port) };
 }
 
 async function hears(
@@ -176,4 +186,25 @@ test('a denial with a reason is asked for in a form, and the agent reads it', as
   expect(slack.said(room, thread).find(({ text }) => text.includes('Denied'))?.text).toContain(
     'the build is still needed',
   );
+});
+
+test('by web hooks the same story goes through the gateway’s own port, and a forged request does not', async () => {
+  const port = await freePort();
+  await using stage = await slackProduct({ hookPort: port, agents: [worker], script: [{ text: 'Here I am.' }] });
+  const { product, slack } = stage;
+  const body = JSON.stringify({ type: 'event_callback', event_id: 'Ev1', event: { type: 'message', text: 'forged' } });
+  const forged = await fetch(`http://127.0.0.1:${port}/hooks/slack/events`, {
+    method: 'POST',
+    body,
+    headers: {
+      'content-type': 'application/json',
+      ...signedHeaders(body, { secret: 'f'.repeat(32), nowMs: Date.now() }),
+    },
+  });
+  expect(forged.status).toBe(401);
+  const thread = slack.people.mentions(room, alice, 'are you there?');
+  await hears(slack, room, /Here I am/, { thread });
+  expect(slack.socketMode.opened).toBe(0);
+  expect(slack.push.pushes.every(({ ackedAt }) => ackedAt !== undefined)).toBe(true);
+  expect(product.model.requests.length).toBe(1);
 });

@@ -11,10 +11,10 @@ import { openWebDesk } from '#bots/web/web-desk.ts';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
 import { systemClock } from '#core/kit/clock.ts';
 import { newToken } from '#core/kit/ids.ts';
+import { dropMessage, listUndelivered, resendMessage } from '#core/outbox/undelivered.ts';
 import type { TurnNote } from '#server/console-backend.ts';
 import type { LaneView } from '#server/lane-routes.ts';
 import { type Server, type ServerOptions, startServer } from '#server/start-server.ts';
-import { dropMessage, listUndelivered, resendMessage } from '#core/outbox/undelivered.ts';
 import { openTestDatabase, type TestDatabase } from './database.ts';
 
 /** A gateway with nothing behind it but the console: tests play the part of the agents. */

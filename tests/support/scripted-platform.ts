@@ -167,7 +167,8 @@ export class ScriptedPlatform implements ChannelSender {
 
   async #post(conversation: Conversation, text: string, outboxId: string): Promise<string> {
     const known = [...this.messages].find(
-      ([, message]) => message.outboxId === outboxId && message.text === text && this.#capabilities.idempotentSend === 'nonce',
+      ([, message]) =>
+        message.outboxId === outboxId && message.text === text && this.#capabilities.idempotentSend === 'nonce',
     );
     await this.#note({ op: 'send', room: conversation.room, text, outboxId });
     return known?.[0] ?? this.#take(conversation, text, outboxId);

@@ -5,7 +5,9 @@ import type { Delivery } from '#core/outbox/outbox-store.ts';
 const delayedMs = 10 * 60_000;
 
 /** The body of a first post, with a line on top of it when it comes late. */
-export function withDelayedMark(delivery: Pick<Delivery, 'body' | 'importance' | 'platformIds' | 'saidMs'>): OutboundBody {
+export function withDelayedMark(
+  delivery: Pick<Delivery, 'body' | 'importance' | 'platformIds' | 'saidMs'>,
+): OutboundBody {
   const { body, importance, platformIds, saidMs } = delivery;
   if (platformIds !== undefined || importance === 'progress' || saidMs < delayedMs) return body;
   const markdown = `Delayed: this was written ${describeAge(saidMs)} ago and could not be delivered before.`;

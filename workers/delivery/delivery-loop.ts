@@ -234,7 +234,8 @@ export class DeliveryLoop {
     }
     if (delivery.unsureMs !== undefined && sender.findSent !== undefined) {
       const found = await sender.findSent(conversation, id);
-      if (found !== undefined && found.ids.length > 0) return await sender.edit(conversation, found, body, id, progress);
+      if (found !== undefined && found.ids.length > 0)
+        return await sender.edit(conversation, found, body, id, progress);
     }
     const send = async (what: OutboundBody) =>
       await sender.send(conversation, what, id, this.#progressOf(delivery, postedIds));
@@ -286,7 +287,10 @@ export class DeliveryLoop {
           await noteUnreachable?.(conversation, note.reason);
       }
     } catch (err) {
-      log.warn({ err, outboxId: delivery.id, note: note.kind }, 'consequence of a failed delivery could not be recorded');
+      log.warn(
+        { err, outboxId: delivery.id, note: note.kind },
+        'consequence of a failed delivery could not be recorded',
+      );
     }
   }
 

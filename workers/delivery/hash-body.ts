@@ -1,6 +1,6 @@
-import type { OutboundBody } from '#core/outbox/outbound.ts';
-import { canonicalJson } from '#core/kit/json.ts';
 import { sha256 } from '#core/kit/ids.ts';
+import { canonicalJson } from '#core/kit/json.ts';
+import type { OutboundBody } from '#core/outbox/outbound.ts';
 
 /** A fingerprint of what of a body is visible: an edit to the same fingerprint changes nothing and is not made. */
 export function hashBody(body: OutboundBody): string {

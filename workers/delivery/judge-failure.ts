@@ -59,7 +59,8 @@ export function judgeFailure(
     case 'unknown_outcome':
       if (isEdit) return { outcome: again() };
       if (capabilities.idempotentSend === 'metadata') return { outcome: again({ isUnsure: true }) };
-      if (capabilities.idempotentSend === 'nonce' && (delivery.unsureMs ?? 0) < (capabilities.nonceMs ?? Infinity)) return { outcome: again({ isUnsure: true }) };
+      if (capabilities.idempotentSend === 'nonce' && (delivery.unsureMs ?? 0) < (capabilities.nonceMs ?? Infinity))
+        return { outcome: again({ isUnsure: true }) };
       return { outcome: { state: 'unknown', reason } };
     case 'moved':
       if (failure.newRoom === undefined || delivery.attempts >= attemptsMax) return dead();

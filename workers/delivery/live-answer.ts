@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { paceKey } from '#core/outbox/outbox-store.ts';
 import type { ChannelSender } from '#core/outbox/channel-sender.ts';
-import { draftView, postView, streamView, type View, type ViewContext } from './live-views.ts';
+import { paceKey } from '#core/outbox/outbox-store.ts';
 import type { LiveStage } from './live-stage.ts';
+import { draftView, postView, streamView, type View, type ViewContext } from './live-views.ts';
 import type { Painter } from './preview-pump.ts';
 
 /** A status line shows only for work that takes longer than a person notices. */

@@ -22,7 +22,7 @@ const keptShare = 0.5;
 const streamSavedMs = 5000;
 
 /** The latest of one message that is being written. */
-export interface Shown {
+interface Shown {
   /** The outbox key its final form will carry. */
   readonly key: string;
   readonly text: string;
@@ -91,8 +91,7 @@ export function postView(context: ViewContext): View {
       return isDenied ? Math.max(typingIntervalMs, deniedMs) : firstPostMs;
     },
     keepAliveMs: typingIntervalMs,
-    isReady: (text, firstMs) =>
-      !isDenied && (posted !== '' || text.length >= firstPostChars || firstMs >= firstPostMs),
+    isReady: (text, firstMs) => !isDenied && (posted !== '' || text.length >= firstPostChars || firstMs >= firstPostMs),
     begin: async () => {
       posted = '';
       isDenied = false;
@@ -115,7 +114,7 @@ export function postView(context: ViewContext): View {
         turnId,
         isFinal: false,
         validMs: previewValidMs,
-        body: { parts: [{ type: 'markdown', markdown: `${text} …` }] },
+        body: { parts: [{ type: 'markdown', markdown: `${text} …` }], isUnfinished: true },
       });
     },
   };

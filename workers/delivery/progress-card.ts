@@ -17,7 +17,7 @@ type Progress = Extract<OutboundPart, { type: 'progress' }>;
 type Task = Progress['tasks'][number];
 
 /** How the work ended, as its card says it. */
-export type ProgressEnd = 'done' | 'failed' | 'cancelled';
+type ProgressEnd = 'done' | 'failed' | 'cancelled';
 
 /** What the tools of a turn do, in a message of its own that is edited in place and is apart from the answer. */
 export interface ProgressCard {
@@ -38,7 +38,7 @@ export interface ProgressCardOptions extends Omit<ViewContext, 'sender' | 'draft
 }
 
 /** The outbox key of a turn's card. */
-export function progressKey(turnId: string): string {
+function progressKey(turnId: string): string {
   return `turn:${turnId}:progress`;
 }
 

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { toolNames } from '#app/compose/tools.ts';
 import { agentRights, approversOf } from '#core/agents/agent-rights.ts';
 import { applyAgents } from '#core/agents/apply-agents.ts';
 import { loadAgents } from '#core/agents/load-agents.ts';
@@ -12,7 +13,6 @@ import { compileRolePolicies } from '#core/permissions/role-policy.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 
 const bundled = path.resolve(import.meta.dirname, '../../../agents');
-const bundledTools = ['exec', 'read_file', 'write_file', 'list_files', 'search_files', 'send_file', 'memory_save', 'memory_search'];
 let database: TestDatabase;
 let folder: string;
 
@@ -35,7 +35,7 @@ async function write(name: string, front = '', prompt = 'Work.'): Promise<void> 
 }
 
 test('the bundled agents are right, and do by themselves only what they should', async () => {
-  const [assistant, coder] = await loadAgents({ folders: [bundled], knownTools: bundledTools });
+  const [assistant, coder] = await loadAgents({ folders: [bundled], knownTools: toolNames });
   if (assistant === undefined || coder === undefined) throw new Error('a bundled agent is missing');
   const owner = compileRolePolicies().owner;
   const effect = (profile: typeof assistant, action: string, resource: string, risk: 'low' | 'medium' | 'high') =>

@@ -94,6 +94,20 @@ test('targets are people by name or id, rooms, threads, roles and every room; wh
   expect(rooms.places.map((place) => place.conversation)).toEqual([ops, team, ownerDm]);
 });
 
+test('who used the terminal last is written to there, and on the platform that tells them', async () => {
+  const desk: Conversation = { channel: 'console', account: 'local', room: 'desk', kind: 'dm' };
+  const phone: Conversation = { channel: 'telegram', account: 'bot', room: '8', kind: 'dm' };
+  const dora = await seedPerson(database, { name: 'Dora', role: 'member', dm: phone });
+  await database.query(
+    `insert into identity (id, person_id, channel, account, external_id, display_name, dm_conversation, last_seen_at)
+     values ($1, $2, 'console', 'local', 'operator:dora', 'dora', $3, now() + interval '1 s')`,
+    [newId(), dora, JSON.stringify(desk)],
+  );
+  const { places } = await resolveTargets(database.db, [`person:${dora}`]);
+  expect(places.map((place) => place.conversation)).toEqual([desk, phone]);
+  await database.query('update person set disabled_at = now() where id = $1', [dora]);
+});
+
 test('a broadcast has a message and a result for each place, and one that fails stops no other', async () => {
   const sent = await send(['@Mia', 'discord:77', '@nobody', 'discord:77']);
   expect(sent.results.map(({ target, state }) => [target, state])).toEqual([

@@ -140,11 +140,14 @@ test('a conversation that was begun in the new room already gives way while it i
 
 test('a halted account is told to the owner on another channel once, and so is its return', async () => {
   const slack = { channel: 'slack', account: 'T1:A1' };
-  const note = async (state: 'connected' | 'halted', detail = ''): Promise<void> =>
+  const note = async (state: 'starting' | 'connected' | 'halted', detail = ''): Promise<void> =>
     await noteAccount({ db: stage.database.db, log }, slack, { state, detail });
   await note('connected');
   await note('halted', 'the token was revoked.');
+  // A restart alone changes nothing.
+  await note('starting');
   await note('halted', 'the token was revoked.');
+  await note('starting');
   await note('connected');
   const texts = (await stage.said(dm)).map(({ text }) => text);
   expect(texts.filter((text) => text.includes('has stopped: the token was revoked.'))).toHaveLength(1);

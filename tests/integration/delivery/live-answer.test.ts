@@ -110,7 +110,12 @@ test('a stream is appended to with what is new only, and its final text is an ed
   await vi.waitFor(() => expect(platform.textsIn('a').join('').length).toBeGreaterThan(900), 5000);
   const shown = platform.textsIn('a').join('');
   expect(text.startsWith(shown)).toBe(true);
-  expect(platform.callsOf('append').map((call) => call.text).join('')).toBe(shown);
+  expect(
+    platform
+      .callsOf('append')
+      .map((call) => call.text)
+      .join(''),
+  ).toBe(shown);
   await live.pause();
   await final('the whole answer');
   await stage.settled();

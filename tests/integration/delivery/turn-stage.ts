@@ -5,7 +5,9 @@ import type { TestDatabase } from '#tests/support/database.ts';
 export const conversation: Conversation = { channel: 'telegram', account: '7', room: 'a', kind: 'group' };
 
 /** A running turn for messages to belong to; only foreign keys and the sweeps look at it. */
-export async function insertTurn(database: TestDatabase): Promise<{ readonly sessionId: string; readonly turnId: string }> {
+export async function insertTurn(
+  database: TestDatabase,
+): Promise<{ readonly sessionId: string; readonly turnId: string }> {
   const sessionId = newId();
   const turnId = newId();
   await database.query(

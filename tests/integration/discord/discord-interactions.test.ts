@@ -252,6 +252,24 @@ test('a process that stops acknowledges what it stored, and the next one answers
   expect(stage.fake.said(room)).toMatchObject([{ text: 'the help', isBusy: false }]);
 });
 
+test('a private answer whose interaction dies goes to the private chat, and never grows in public', async () => {
+  const { stage, people, room } = await openStage({ times: { tokenMs: 600 } });
+  await using _ = stage;
+  await stage.start();
+  const conversation = stage.conversation(room, { kind: 'channel' });
+  people.slash(room, ann, 'help');
+  const { interactionToken = '' } = await stage.event('command');
+  const body = { ...markdown('secret'), interactionToken, ephemeralTo: ann };
+  const ref = await stage.channel.send(conversation, body, 'o1');
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  const long = Array.from({ length: 500 }, (_word, index) => `secret${index}`).join(' ');
+  const { interactionToken: _dead, ...rest } = body;
+  await stage.channel.edit(conversation, ref, { ...rest, ...markdown(long) }, 'o1');
+  await stage.channel.send(conversation, { ...body, ...markdown('secret two') }, 'o2');
+  expect(stage.fake.said(room).filter(({ onlyFor }) => onlyFor !== ann)).toEqual([]);
+  expect(stage.fake.said(people.dm(ann))).toMatchObject([{ text: 'secret two' }]);
+});
+
 test('a notice over a press is for who pressed; a second one follows it; a repeated press is answered again', async () => {
   const { stage, people, room } = await openStage();
   await using _ = stage;

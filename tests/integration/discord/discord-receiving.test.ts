@@ -171,6 +171,27 @@ test('events that cannot be stored are kept and stored in their order, and the s
   await vi.waitFor(() => expect(stage.channel.health().state).toBe('connected'));
 });
 
+test('what an outage of the store leaves no room for is asked for again, in order and once', async () => {
+  await using stage = await DiscordStage.open({ channel: { waitingMax: 20 } });
+  const { people } = stage.fake;
+  const rooms = [people.dm(ann), people.dm(ben)] as const;
+  await stage.start();
+  people.says(rooms[0], ann, '0');
+  people.says(rooms[1], ben, '0');
+  await vi.waitFor(() => expect(stage.texts.length).toBe(2));
+  stage.refusals = Number.POSITIVE_INFINITY;
+  for (let n = 1; n <= 100; n += 1) {
+    people.says(rooms[0], ann, String(n));
+    people.says(rooms[1], ben, String(n));
+  }
+  await vi.waitFor(() => expect(stage.channel.health().state).toBe('disconnected'));
+  stage.refusals = 0;
+  const heardIn = (room: string): string[] =>
+    stage.events.flatMap((event) => (event.type === 'message' && event.conversation.room === room ? [event.text] : []));
+  const all = Array.from({ length: 101 }, (_text, index) => String(index));
+  await vi.waitFor(() => expect([heardIn(rooms[0]), heardIn(rooms[1])]).toEqual([all, all]), { timeout: 15_000 });
+});
+
 test('a broken connection is resumed, and what was said meanwhile arrives once', async () => {
   await using stage = await DiscordStage.open();
   const { people, gateway } = stage.fake;

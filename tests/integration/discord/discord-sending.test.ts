@@ -78,10 +78,37 @@ test('every message carries a short nonce, and a send that is repeated is one me
   // The second part is posted, but its answer is lost; then the process starts over without a memory of the first.
   stage.fake.faults.next('createMessage', { kind: 'delay', ms: 1 }, 1);
   stage.fake.faults.next('createMessage', { kind: 'dropAfter' }, 1);
-  expect((await failureOf(stage.channel.send(conversation, markdown(long), 'o1'))).kind).toBe('retry');
+  expect((await failureOf(stage.channel.send(conversation, markdown(long), 'o1'))).kind).toBe('unknown_outcome');
   const ref = await stage.channel.send(conversation, markdown(long), 'o1');
   expect(stage.fake.said(room).map(({ id }) => id)).toEqual(ref.ids);
   for (const { nonce } of stage.fake.said(room)) expect(nonce?.length).toBeLessThanOrEqual(25);
+});
+
+test('after a long outage a message whose answer was lost is found instead of sent again', async () => {
+  let now = Date.now();
+  const clock = { now: () => new Date(now), sleep: async () => undefined };
+  const { stage, room, conversation, failureOf } = await openStage({ channel: { clock } });
+  await using _ = stage;
+  const card = { parts: [{ type: 'notice' as const, level: 'warn' as const, markdown: 'Mind the step.' }] };
+  for (const [index, body] of [markdown('the result'), card].entries()) {
+    now = Date.now();
+    stage.fake.faults.next('createMessage', { kind: 'dropAfter' });
+    expect((await failureOf(stage.channel.send(conversation, body, `o${index}`))).kind).toBe('unknown_outcome');
+    stage.fake.faults.next('createMessage', { kind: 'dropBefore' });
+    expect((await failureOf(stage.channel.send(conversation, body, `o${index}`))).kind).toBe('unknown_outcome');
+    now += 600_000;
+    stage.fake.world.nonces.clear();
+    const ref = await stage.channel.send(conversation, body, `o${index}`);
+    expect(stage.fake.said(room).map(({ id }) => id)).toContain(ref.ids[0]);
+  }
+  expect(stage.fake.said(room).length).toBe(2);
+  // What never arrived is sent.
+  now = Date.now();
+  stage.fake.faults.next('createMessage', { kind: 'dropBefore' });
+  expect((await failureOf(stage.channel.send(conversation, markdown('another'), 'o9'))).kind).toBe('unknown_outcome');
+  now += 600_000;
+  await stage.channel.send(conversation, markdown('another'), 'o9');
+  expect(stage.fake.said(room).map(({ text }) => text)).toContain('another');
 });
 
 test('a send of several parts goes on behind those an earlier try has posted', async () => {
@@ -189,13 +216,51 @@ test('a message that was deleted while it was edited is posted anew, though Disc
   expect(stage.fake.said(room)).toMatchObject([{ id: anew.ids[0], text: 'second' }]);
 });
 
+test('a message that shrinks and grows again is whole, in this process and in another', async () => {
+  const { stage, room, conversation } = await openStage();
+  await using _ = stage;
+  const long = (mark: string): string => Array.from({ length: 500 }, (_word, index) => `${mark}${index}`).join(' ');
+  const text = (): string =>
+    stage.fake
+      .said(room)
+      .map((message) => message.text)
+      .join(' ');
+  let ref = await stage.channel.send(conversation, markdown(long('a')), 'o1');
+  ref = await stage.channel.edit(conversation, ref, markdown('short'), 'o1');
+  ref = await stage.channel.edit(conversation, ref, markdown(long('b')), 'o1');
+  expect(text()).toBe(long('b'));
+  ref = await stage.channel.edit(conversation, ref, markdown('short'), 'o1');
+  await stage.start();
+  await stage.restart();
+  // So long ago that a message of this nonce cannot be the one that was just made.
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
+  ref = await stage.channel.edit(conversation, ref, markdown(long('c')), 'o1');
+  expect(text()).toBe(long('c'));
+  expect(stage.fake.said(room).map(({ id }) => id)).toEqual(ref.ids);
+});
+
+test('a text that grows by a part does not take the place of a file', async () => {
+  const { stage, room, conversation } = await openStage();
+  await using _ = stage;
+  const body = (words: number): OutboundBody => ({
+    parts: [
+      { type: 'markdown', markdown: Array.from({ length: words }, (_word, index) => `word${index}`).join(' ') },
+      { type: 'file', name: 'a.txt', mime: 'text/plain', dataBase64: Buffer.from('content').toString('base64') },
+    ],
+  });
+  const ref = await stage.channel.send(conversation, body(10), 'o1');
+  const grown = await stage.channel.edit(conversation, ref, body(500), 'o1');
+  expect(grown.ids.length).toBe(3);
+  expect(stage.fake.said(room).filter(({ file }) => file !== undefined).length).toBe(1);
+  expect(stage.fake.said(room).filter(({ file }) => file === undefined).length).toBe(2);
+});
+
 test('when a later part is deleted, only that part is posted again', async () => {
   const { stage, people, room, conversation } = await openStage();
   await using _ = stage;
   const long = (mark: string): string => Array.from({ length: 500 }, (_word, index) => `${mark}${index}`).join(' ');
   const ref = await stage.channel.send(conversation, markdown(long('a')), 'o1');
   people.deletes(room, ref.ids[1] ?? '');
-  stage.fake.world.nonces.clear();
   const edited = await stage.channel.edit(conversation, ref, markdown(long('b')), 'o1');
   expect(edited.ids[0]).toBe(ref.ids[0]);
   expect(edited.ids[1]).not.toBe(ref.ids[1]);
@@ -389,18 +454,4 @@ test('a file is fetched by an address that is asked for at that moment, within i
     const download = stage.channel.download(big.files[0] ?? file, AbortSignal.timeout(5_000));
     await expect(download).rejects.toMatchObject({ code: 'file.too_large' });
   });
-});
-
-test('before Discord would bar our address for refused calls, we stop calling', async () => {
-  const { stage, room, conversation, failureOf } = await openStage();
-  await using _ = stage;
-  const channel = stage.fake.world.channels.get(room);
-  if (channel !== undefined) channel.canSend = false;
-  let failure = await failureOf(stage.channel.send(conversation, markdown('x'), 'o'));
-  for (let n = 0; n < 1_000 && failure.kind === 'unreachable'; n += 1) {
-    failure = await failureOf(stage.channel.send(conversation, markdown('x'), `o${n}`));
-  }
-  expect(failure).toMatchObject({ kind: 'throttled', scope: 'account' });
-  expect(failure.afterMs).toBeGreaterThan(60_000);
-  expect(stage.fake.rates.invalidRequests).toBeLessThanOrEqual(1_000);
 });

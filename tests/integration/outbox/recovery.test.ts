@@ -281,7 +281,9 @@ test('a result that comes late says so; old progress and old notices are given u
   await stage.says('b', 'old progress', { importance: 'progress' });
   await stage.says('c', 'old notice', { importance: 'notice' });
   await stage.says('d', 'approve this?', { importance: 'approval' });
-  await stage.database.query(`update outbox set revised_at = revised_at - interval '25 hours', created_at = created_at - interval '25 hours'`);
+  await stage.database.query(
+    `update outbox set revised_at = revised_at - interval '25 hours', created_at = created_at - interval '25 hours'`,
+  );
   const { dropStale } = await import('#core/outbox/drop-stale.ts');
   expect(await dropStale(stage.database)).toBe(2);
   await stage.run(platform);

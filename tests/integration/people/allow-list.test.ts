@@ -119,3 +119,21 @@ test('a request to be let in is shown to owners once, and the stranger hears wha
   expect(await stage.lastText(dm('tom'))).toBe('You were not let in.');
   expect(await stage.personOf(dm('tom'), tom)).toBeUndefined();
 });
+
+test('a request that nobody answered in a week can no longer be answered, and a button works only where it was shown', async () => {
+  stage = await RoutingStage.open('channels: {discord: {allow: {requests: true}}}');
+  const olga = { name: 'olga' };
+  await stage.pairs(dm('olga'), olga, 'owner');
+  await stage.commands(dm('olga'), olga, 'status');
+  await stage.says(dm('tom'), tom, 'let me in');
+  const token = (await stage.said(dm('olga'))).at(-1)?.buttons.get('Let in') ?? '';
+  await stage.does(room('1'), olga, { type: 'press', token });
+  expect(stage.acknowledged.at(-1)?.text).toBe('This button belongs to another chat.');
+  await stage.database.query(
+    `update offer set created_at = now() - interval '8 days', expires_at = now() - interval '1 day'`,
+  );
+  await stage.does(dm('olga'), olga, { type: 'press', token });
+  expect(stage.acknowledged.at(-1)?.text).toBe('This has expired.');
+  expect(await stage.lastText(dm('olga'))).toContain('Expired.');
+  expect(await stage.personOf(dm('tom'), tom)).toBeUndefined();
+});

@@ -51,6 +51,14 @@ test('a code works once, is kept as a hash only, and the newest of a person repl
   expect(rows[0]?.all).not.toContain(second.replace('-', ''));
 });
 
+test('of two who bring the same code at the same moment one is joined', async () => {
+  const code = await linkCode(dm('telegram', 'olga'), olga);
+  const both = ['left', 'right'];
+  await Promise.all(both.map(async (name) => await stage.commands(dm('discord', name), { name }, `link ${code}`)));
+  const people = await Promise.all(both.map(async (name) => await stage.personOf(dm('discord', name), { name })));
+  expect(people.filter((person) => person !== undefined)).toHaveLength(1);
+});
+
 test('an expired code joins nobody', async () => {
   const code = await linkCode(dm('telegram', 'olga'), olga);
   await stage.database.query(

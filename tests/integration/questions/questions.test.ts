@@ -181,7 +181,7 @@ test('only whoever is asked may answer; for the requester an admin may, and ever
     'You cannot answer this: it is a question to whoever asked for this work.',
   );
   expect(await press(group, other, buttons.get('Something else'))).toMatch(/^You cannot answer this/);
-  expect((await stage.audit('question.refused')).at(-1)).toMatchObject({ personId: other });
+  expect(await stage.audit('question.refused')).toContainEqual(expect.objectContaining({ personId: other }));
   expect((await card(group)).buttons.size).toBe(2);
   await press(group, admin, buttons.get('yes'));
   expect(await stateOf(asked)).toMatchObject({ state: 'answered', answer: 'yes' });

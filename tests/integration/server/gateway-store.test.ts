@@ -120,7 +120,7 @@ describe('what the gateway reads', () => {
     await put('dead', key);
     await put('pending', 'telegram:1:2:-');
     expect(await reads.countUndelivered(ids[0] ?? '')).toBe(1);
-    await put('sending', 'web:local:operator:abcdefgh');
+    await put('pending', 'web:local:operator:abcdefgh');
     expect(await reads.countUndelivered(ids[0] ?? '')).toBe(2);
   });
 

@@ -1,5 +1,6 @@
 import { WebClient } from '@slack/web-api';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { silentLogger } from '#bots/slack/slack-api.ts';
 import { FakeSlack } from '../../fakes/slack/fake-slack.ts';
 
 const alice = 'U100ALICE';
@@ -16,6 +17,7 @@ beforeEach(async () => {
     slackApiUrl: fake.apiUrl,
     retryConfig: { retries: 0 },
     rejectRateLimitedCalls: true,
+    logger: silentLogger,
   });
 });
 afterEach(async () => {

@@ -159,12 +159,11 @@ test('a token revoked behind our back is noticed by the next call', async () => 
 
 test('names come from the workspace, and an event does not wait long for one', async () => {
   await using stage = await SlackStage.open();
-  stage.fake.faults.next('users.info', { kind: 'delay', ms: 1_000 });
+  stage.fake.faults.next('users.info', { kind: 'delay', ms: 2_500 });
   const dm = stage.fake.people.dm(alice);
-  const began = performance.now();
   stage.fake.people.says(dm, alice, 'who am I');
   await stage.until(() => stage.received.length === 1);
-  expect(performance.now() - began).toBeLessThan(900);
+  // It was stored before its author's name was there.
   expect(stage.events[0]?.actor).toMatchObject({ externalId: alice, displayName: alice });
   await stage.until(() => stage.fake.callCounts.get('users.info') === 1);
   await stage.until(() => {

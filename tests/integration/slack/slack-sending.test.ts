@@ -88,6 +88,18 @@ test('a workspace that refuses the newest blocks gets the same words in older on
   expect(stage.fake.said(room)[0]?.text).toBe('_later_');
 });
 
+test('a long answer in older blocks is whole, and so is what one person sees', async () => {
+  await using stage = await SlackStage.open();
+  stage.fake.knowsNewBlocks = false;
+  const words = Array.from({ length: 2_500 }, (_, word) => `a<${word}`);
+  const ref = await stage.channel.send(stage.at(), say(words.join(' ')), 'o1');
+  const shown = stage.fake.said(room).map(({ text }) => text);
+  expect(ref.ids.length).toBe(shown.length);
+  expect(shown.join(' ').split(/\s+/)).toEqual(words);
+  await stage.channel.send(stage.at(), say('psst', { ephemeralTo: bob }), 'o2');
+  expect(stage.fake.said(room).at(-1)).toMatchObject({ text: 'psst', onlyFor: bob });
+});
+
 test('a long text in Chinese is posted and edited, whatever its size in bytes', async () => {
   await using stage = await SlackStage.open();
   const text = '漢字👩‍💻'.repeat(1_200);

@@ -214,6 +214,14 @@ describe('what Telegram refuses', () => {
       expect(stage.channel.capabilities(stage.dm).tables).toBe('code');
     });
 
+    it('where they are switched off none is tried', async () => {
+      await using plain = await TelegramStage.open({ hasRichMessages: false });
+      await plain.channel.draft(plain.dm, 7, table);
+      await plain.channel.send(plain.dm, markdown(table), 'o1');
+      expect(plain.fake.callsOf('sendRichMessage').concat(plain.fake.callsOf('sendRichMessageDraft'))).toEqual([]);
+      expect(plain.channel.capabilities(plain.dm).tables).toBe('code');
+    });
+
     it('one that is refused goes in plain words, and the next is tried again', async () => {
       const description = 'Bad Request: RICH_MESSAGE_INVALID';
       stage.fake.faults.next('sendRichMessage', { kind: 'status', code: 400, description });

@@ -251,6 +251,24 @@ describe.runIf(hasBrowser)('the page in a real browser', () => {
     expect((box as { text: number }).text).toBeGreaterThan(100);
   });
 
+  it('whoever reads the end stays there, and whoever reads above is left alone', async () => {
+    const page = await open();
+    const conversation = await says(page, 'tell me a long story');
+    const paragraph = 'Once upon a time there was a very long story.\n\n'.repeat(30);
+    await stage.channel.send(conversation, markdown(paragraph), 'story-1');
+    const left = `(() => { const box = document.querySelector('#scroll'); return box.scrollHeight - box.scrollTop - box.clientHeight; })()`;
+    await expect.poll(() => page.text('#log'), { timeout: 5_000 }).toContain('Once upon a time');
+    await expect.poll(() => page.evaluate(left)).toBeLessThan(5);
+    await stage.turn(conversation, 'started');
+    await stage.channel.draft(conversation, 4, paragraph);
+    await expect.poll(() => page.text('#live'), { timeout: 5_000 }).toContain('Once upon a time');
+    await expect.poll(() => page.evaluate(left)).toBeLessThan(5);
+    await page.evaluate(`document.querySelector('#scroll').scrollTop = 100`);
+    await stage.channel.send(conversation, { ...markdown('The end.'), draftId: 4 }, 'story-2');
+    await expect.poll(() => page.text('#log'), { timeout: 5_000 }).toContain('The end.');
+    expect(await page.evaluate(`document.querySelector('#scroll').scrollTop`)).toBe(100);
+  });
+
   it('conversations are listed, and a new one begins empty', async () => {
     const page = await open();
     await says(page, 'the first conversation of this test');

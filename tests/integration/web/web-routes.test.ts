@@ -81,6 +81,7 @@ describe('the page', () => {
       'chat.js',
       'chat-document.js',
       'chat-message.js',
+      'chat-scroll.js',
       'chat-server.js',
       'chat-uploads.js',
       'chat.css',
@@ -105,6 +106,12 @@ describe('who is who', () => {
     expect(cookie).toContain('SameSite=Lax');
     expect(cookie).toContain('Path=/chat');
     expect(await response.json()).toMatchObject({ isOperator: false, isKnown: false });
+  });
+
+  it('somebody who only looks is not listed as a stranger', async () => {
+    const visitor = await stranger();
+    const rows = await stage.database.query('select 1 from identity where external_id = $1', [visitor.room]);
+    expect(rows).toEqual([]);
   });
 
   it('whoever logged in is the operator', async () => {

@@ -46,7 +46,9 @@ describe('what models write and platforms choke on', () => {
     const segmenter = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
     const wanted = [...segmenter.segment(text)].map(({ segment }) => segment);
     for (let textMax = 15; textMax < 40; textMax += 1) {
-      const got = parts(text, textMax).flatMap((part) => [...segmenter.segment(part.text)].map(({ segment }) => segment));
+      const got = parts(text, textMax).flatMap((part) =>
+        [...segmenter.segment(part.text)].map(({ segment }) => segment),
+      );
       expect(got).toEqual(wanted);
     }
   });
@@ -66,7 +68,13 @@ describe('what models write and platforms choke on', () => {
   });
 
   it('a link to a person or a program is words only', () => {
-    for (const href of ['tg://user?id=1', 'slack://user', 'javascript:alert(1)', 'discord://-/users/1', 'file:///etc']) {
+    for (const href of [
+      'tg://user?id=1',
+      'slack://user',
+      'javascript:alert(1)',
+      'discord://-/users/1',
+      'file:///etc',
+    ]) {
       const [block] = renderStyled(`[click](${href})`).blocks;
       expect(block?.text).toBe('click');
       expect(block?.spans).toEqual([]);

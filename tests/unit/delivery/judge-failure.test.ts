@@ -45,7 +45,10 @@ describe('what becomes of a message whose call failed', () => {
 
   it('an unknown outcome is repeated only while the platform can tell it is the same message', () => {
     const lost = { kind: 'unknown_outcome' } as const;
-    expect(judge(fresh, lost, { idempotentSend: 'metadata' }).outcome).toMatchObject({ state: 'retry', isUnsure: true });
+    expect(judge(fresh, lost, { idempotentSend: 'metadata' }).outcome).toMatchObject({
+      state: 'retry',
+      isUnsure: true,
+    });
     const nonce = { idempotentSend: 'nonce', nonceMs: 1000 } as const;
     expect(judge({ ...fresh, unsureMs: 500 }, lost, nonce).outcome.state).toBe('retry');
     expect(judge({ ...fresh, unsureMs: 1500 }, lost, nonce).outcome.state).toBe('unknown');

@@ -31,20 +31,23 @@ describe('what may be appended to a stream for good', () => {
 
   it('what is appended piece by piece is the text, whatever it is', () => {
     fc.assert(
-      fc.property(fc.array(fc.string({ unit: fc.constantFrom(...'ab *_`[]()|\n😀\u200d<'), maxLength: 12 }), { maxLength: 12 }), (pieces) => {
-        let text = '';
-        let appended = 0;
-        const out: string[] = [];
-        for (const piece of pieces) {
-          text += piece;
-          const end = safeCut(text, appended);
-          expect(end).toBeGreaterThanOrEqual(appended);
-          expect(end).toBeLessThanOrEqual(text.length);
-          out.push(text.slice(appended, end));
-          appended = end;
-        }
-        expect(out.join('') + text.slice(appended)).toBe(text);
-      }),
+      fc.property(
+        fc.array(fc.string({ unit: fc.constantFrom(...'ab *_`[]()|\n😀\u200d<'), maxLength: 12 }), { maxLength: 12 }),
+        (pieces) => {
+          let text = '';
+          let appended = 0;
+          const out: string[] = [];
+          for (const piece of pieces) {
+            text += piece;
+            const end = safeCut(text, appended);
+            expect(end).toBeGreaterThanOrEqual(appended);
+            expect(end).toBeLessThanOrEqual(text.length);
+            out.push(text.slice(appended, end));
+            appended = end;
+          }
+          expect(out.join('') + text.slice(appended)).toBe(text);
+        },
+      ),
       { numRuns: 60 },
     );
   });

@@ -88,13 +88,17 @@ test('a throttled call says how long to wait, and whether the whole bot has to',
   expect(classifyDiscordError(refusal(400, 20_016, { retry_after: 7.5 }))).toMatchObject({ afterMs: 7_500 });
 });
 
-test('no answer and answers of a broken server are tried again: a nonce makes it safe', () => {
-  const abort = new DOMException('aborted', 'AbortError');
-  expect(classifyDiscordError(toDiscordFailure('sending', abort)).kind).toBe('retry');
-  const reset = Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' });
-  expect(classifyDiscordError(toDiscordFailure('sending', reset)).kind).toBe('retry');
+test('a message whose answer was lost may have arrived; everything else can simply be tried again', () => {
+  const kindOf = (what: string, error: unknown): string => classifyDiscordError(toDiscordFailure(what, error)).kind;
+  const network = (code: string): Error => Object.assign(new Error('x'), { code });
+  expect(kindOf('sending', new DOMException('aborted', 'AbortError'))).toBe('unknown_outcome');
+  expect(kindOf('sending', network('ECONNRESET'))).toBe('unknown_outcome');
+  expect(kindOf('sending', network('ECONNREFUSED'))).toBe('retry');
+  expect(kindOf('sending', network('ENOTFOUND'))).toBe('retry');
+  expect(kindOf('editing', network('ECONNRESET'))).toBe('retry');
   const gateway = new HTTPError(504, 'Gateway Timeout', 'POST', 'https://discord.com/secret-token', body);
-  expect(classifyDiscordError(toDiscordFailure('sending', gateway)).kind).toBe('retry');
+  expect(kindOf('sending', gateway)).toBe('retry');
+  expect(toChannelError(toDiscordFailure('sending', network('ECONNRESET'))).code).toBe('channel.unavailable');
 });
 
 test('neither the address nor what was sent leaves the channel with an error', () => {

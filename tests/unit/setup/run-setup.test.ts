@@ -207,6 +207,17 @@ describe('the setup', () => {
   });
 });
 
+it.each(['OPENAI', 'ANTHROPIC', 'GROQ'] as const)(
+  'a key for %s is checked the way its platform wants',
+  async (name) => {
+    const root = env['TELEGRAM_API_ROOT'] ?? '';
+    env = { [`${name}_BASE_URL`]: name === 'ANTHROPIC' ? root : `${root}/v1`, [`${name}_API_KEY`]: good.openai };
+    await checkSetup(deps(false));
+    env[`${name}_API_KEY`] = 'sk-wrong';
+    await expect(checkSetup(deps(false))).rejects.toMatchObject({ code: 1 });
+  },
+);
+
 describe('the setup that asks nothing', () => {
   it('is content with nothing, and writes nothing', async () => {
     await checkSetup(deps(false));

@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { parseDuration } from '#core/kit/duration.ts';
 import { idFrom } from '#core/kit/ids.ts';
+import { utcTime } from '#core/kit/utc-time.ts';
 import { attemptsMax, endpointId, retryPauseMs } from '#core/webhooks/webhook.ts';
 import { isPublicAddress } from '#workers/outgoing/public-address.ts';
 import { signBody } from '#workers/outgoing/sign-body.ts';
@@ -75,4 +76,11 @@ test('an id made from a text is a UUID and always the same', () => {
   expect(idFrom('a')).toBe(idFrom('a'));
   expect(idFrom('a')).not.toBe(idFrom('b'));
   expect(idFrom('a')).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+});
+
+test('a time has its date only on another day', () => {
+  const asked = new Date('2026-11-21T23:50:00Z');
+  expect(utcTime(new Date('2026-11-21T23:59:00Z'), asked)).toBe('23:59 UTC');
+  expect(utcTime(new Date('2026-11-22T00:20:00Z'), asked)).toBe('2026-11-22 00:20 UTC');
+  expect(utcTime(asked)).toBe('23:50 UTC');
 });
