@@ -149,6 +149,7 @@ async function measureStreaming(all: readonly ChatFake[]) {
     final_lag_ms_p50: round(quantile(lags, 0.5)),
     final_lag_ms_p99: round(quantile(lags, 0.99)),
     extra_429: extra.reduce((sum, count) => sum + count, 0),
+    extra_429_by: Object.fromEntries(all.map((fake, index) => [fake.name, extra[index]])),
     lost,
     duplicated,
     streaming_cpu_s: round(cpuSeconds() - cpuBefore),

@@ -45,21 +45,17 @@ function outboxPage(messages: readonly Undelivered[]): string {
     title: 'Undelivered messages',
     actions: html`<a href="/queues">Queues</a><a href="/logout">Log out</a>`,
     body: html`<h1>Undelivered messages</h1>
-${messages.length === 0 ? html`<p class="hint">Everything that was said has arrived.</p>` : table(messages)}`,
+${messages.length === 0 ? html`<p class="hint">Everything that was said has arrived.</p>` : list(messages)}`,
   });
 }
 
-function table(messages: readonly Undelivered[]): Html {
-  return html`<div class="card wide"><table>
-<thead><tr><th>State</th><th>Written</th><th>Thread</th><th>What</th><th>Why</th><th></th></tr></thead>
-<tbody>${messages.map(
-    (message) => html`<tr>
-<td><span class="badge ${message.state}" title="${meanings[message.state]}">${message.state}</span></td>
-<td>${message.createdAt.toISOString().slice(0, 19).replace('T', ' ')} UTC</td>
-<td><code>${message.threadKey}</code><br>${message.importance}</td>
-<td>${message.text}</td>
-<td>${message.reason}<br><span class="hint">${meanings[message.state]}</span></td>
-<td><form method="post" action="/outbox/${message.id}"><button name="action" value="resend">Send again</button>
-<button name="action" value="drop">Drop</button></form></td></tr>`,
-  )}</tbody></table></div>`;
+function list(messages: readonly Undelivered[]): Html {
+  return html`<ol class="card events">${messages.map(
+    (message) => html`<li><p class="meta"><span class="badge ${message.state}">${message.state}</span>
+${message.createdAt.toISOString().slice(0, 19).replace('T', ' ')} UTC · ${message.importance} for <code>${message.threadKey}</code></p>
+<pre>${message.text}</pre>
+<p>${meanings[message.state]}<br><span class="hint">${message.reason}</span></p>
+<form class="choices" method="post" action="/outbox/${message.id}"><button name="action" value="resend">Send again</button>
+<button name="action" value="drop">Drop</button></form></li>`,
+  )}</ol>`;
 }

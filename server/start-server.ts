@@ -54,6 +54,8 @@ export interface ServerOptions {
   readonly isBoardWritable?: boolean;
   readonly loginAttemptsMax?: number;
   readonly heartbeatMs?: number;
+  /** What a request may take to arrive whole; an upload over a slow line is the longest. */
+  readonly arrivalMs?: number;
 }
 
 export interface Server extends AsyncDisposable {
@@ -65,6 +67,8 @@ export interface Server extends AsyncDisposable {
 const defaultLoginAttemptsMax = 5;
 /** Shorter than the idle limits of common proxies (30 to 60 s). */
 const defaultHeartbeatMs = 15_000;
+/** Twenty megabytes at one and a half megabits a second. Without an end, a few senders of a byte a minute hold every socket. */
+const defaultArrivalMs = 120_000;
 /** What requests in progress have to end when the server stops. */
 const stopMs = 2_000;
 
@@ -114,11 +118,17 @@ function trackUnused(app: FastifyInstance): ReadonlySet<Socket> {
 async function buildApp(deps: ServerDeps, options: ServerOptions, signal: AbortSignal): Promise<FastifyInstance> {
   const { log } = deps;
   const clock = deps.clock ?? systemClock;
+  const arrivalMs = options.arrivalMs ?? defaultArrivalMs;
   const app = fastify({
     logger: false,
     bodyLimit: 64 * 1024,
     routerOptions: { maxParamLength: 200 },
     forceCloseConnections: 'idle',
+    requestTimeout: arrivalMs,
+    http: {
+      headersTimeout: Math.min(arrivalMs, 60_000),
+      connectionsCheckingInterval: Math.min(arrivalMs, 30_000),
+    },
   });
   app.setErrorHandler((error, request, reply) => sendError(log, request, reply, error));
   app.setNotFoundHandler((request, reply) =>

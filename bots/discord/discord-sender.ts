@@ -275,28 +275,31 @@ export class DiscordSender {
       const id =
         (await this.#findUnsure(place.channelId, unit, body, key)) ??
         (await this.#createSurely(place.channelId, unit, body, { nonce, replyTo, key }));
-      if (await this.#isGone(place.channelId, id)) {
+      const state = await this.#stateOf(place.channelId, id);
+      if (state === 'gone') {
         // Discord remembers the nonce of a message that was deleted, and shows nothing: it takes another one.
         nonce = nonceOf(`${key}\n${id}`);
         continue;
       }
       if (unit.kind === 'card') this.#cards.set(id, true);
+      // Made by an earlier try, whose words may have been revised since.
+      if (state === 'earlier' && unit.kind !== 'file') await this.#editText(place.channelId, id, unit, body);
       const channelId = place.isElsewhere ? place.channelId : undefined;
       return writeId({ id, isFile: unit.kind === 'file', isEphemeral: false, channelId });
     }
   }
 
-  /** Whether what was just "created" is an earlier message that is deleted. Only old ones have to be looked for. */
-  async #isGone(channelId: string, id: string): Promise<boolean> {
-    if (this.#gone.get(id) === true) return true;
-    if (this.#clock.now().getTime() - timeOf(id) < createdJustNowMs) return false;
+  /** Whether what was just "created" is an earlier message, or one that is deleted. Only old ones have to be looked for. */
+  async #stateOf(channelId: string, id: string): Promise<'new' | 'earlier' | 'gone'> {
+    if (this.#gone.get(id) === true) return 'gone';
+    if (this.#clock.now().getTime() - timeOf(id) < createdJustNowMs) return 'new';
     try {
       await this.#api.message(channelId, id, AbortSignal.timeout(lookUpMs));
-      return false;
+      return 'earlier';
     } catch (err) {
-      if (codeOf(err) !== codes.unknownMessage) return false;
+      if (codeOf(err) !== codes.unknownMessage) return 'earlier';
       this.#gone.set(id, true);
-      return true;
+      return 'gone';
     }
   }
 

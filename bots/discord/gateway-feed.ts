@@ -319,9 +319,11 @@ export class GatewayFeed {
 
   async #storeRead(ingest: Ingest, read: readonly ReadEvent[], signal: AbortSignal): Promise<void> {
     const events = read.flatMap(({ event }) => event ?? []);
+    // First the place, then what was said there: a crash in between leaves something to ask about.
+    if (this.#deps.places.hasUrgent) await this.#flush();
     if (events.length > 0 && !(await this.#store(ingest, events, signal))) return;
     for (const { seen } of read) if (seen !== undefined) this.#deps.places.saw(seen.channelId, seen.messageId);
-    if (this.#deps.places.hasUrgent || performance.now() - this.#flushedAt > flushMs) await this.#flush();
+    if (performance.now() - this.#flushedAt > flushMs) await this.#flush();
   }
 
   /** @returns false only when the signal aborted before it was possible. */

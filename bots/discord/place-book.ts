@@ -150,6 +150,8 @@ export class PlaceBook {
   }
 
   #put(place: Place): void {
+    // A place nobody has written down is one nobody asks about after a crash; an old position only costs repeats.
+    if (!this.#places.has(place.channelId)) this.#hasUrgent = true;
     this.#places.set(place.channelId, place);
     this.#dirty.add(place.channelId);
   }

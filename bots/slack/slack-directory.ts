@@ -11,6 +11,9 @@ const namesMax = 20_000;
 /** An event waits this long for the name of somebody new: Slack wants its acknowledgement within three seconds. */
 const patienceMs = 300;
 const lookUpsMax = 4;
+/** Slack allows a hundred look-ups a minute; a few are left to other processes. */
+const lookUpsPerMinuteMax = 90;
+const minuteMs = 61_000;
 /** With more events a second than this none waits: under load the acknowledgement matters more than a name. */
 const patientEventsMax = 30;
 const secondMs = 1_000;
@@ -39,6 +42,7 @@ export class SlackDirectory {
   readonly #names = new Map<string, { readonly name: string; readonly at: number }>();
   readonly #asking = new Map<string, Promise<void>>();
   #groupsOf: ReadonlyMap<string, readonly string[]> | undefined;
+  #lookedUpAt: number[] = [];
   #pausedUntil = 0;
   #countedFrom = 0;
   #counted = 0;
@@ -94,6 +98,9 @@ export class SlackDirectory {
   #ask(userId: string, now: number): Promise<void> | undefined {
     const running = this.#asking.get(userId);
     if (running !== undefined || this.#asking.size >= lookUpsMax || now < this.#pausedUntil) return running;
+    this.#lookedUpAt = this.#lookedUpAt.filter((at) => now - at < minuteMs);
+    if (this.#lookedUpAt.length >= lookUpsPerMinuteMax) return undefined;
+    this.#lookedUpAt.push(now);
     const work = this.#lookUp(userId).finally(() => this.#asking.delete(userId));
     this.#asking.set(userId, work);
     return work;

@@ -15,6 +15,9 @@ import { isAdministrator, type Person, type PersonRole, rankOf } from './person.
 /** Strangers that are shown; a public bot has no end of them. */
 const strangersMax = 20;
 
+/** An account as it is named before it ever wrote, such as `telegram:12345`. */
+const addressPattern = /^([a-z]+):(\S{1,100})$/;
+
 /** Whoever acts: a person of ours, or the operator at the terminal, who may do everything. */
 export type PeopleManager = Pick<Person, 'id' | 'role'>;
 
@@ -37,12 +40,14 @@ export function shortId(id: string): string {
  */
 export async function allowPerson(tx: Tx, by: PeopleManager, who: string): Promise<Person> {
   requireAdministrator(by, 'let someone in');
-  const strangers = await selectStrangers(tx, 1000);
+  // Whoever calls themselves `telegram:12345` is not the account of that number.
+  const isAddress = addressPattern.test(who.trim());
+  const strangers = isAddress ? [] : await selectStrangers(tx, 1000);
   const found = pick(
     strangers.map((account) => ({ item: account, id: account.id, names: [account.externalId, account.displayName] })),
     who,
   );
-  const identity = found ?? (await announced(tx, who));
+  const identity = isAddress ? await announced(tx, who) : found;
   if (identity === undefined) {
     throw new AppError('command.invalid', `Nobody who asked is called "${shown(who)}".`, {
       mend: 'Send /people to see who did, or name them as channel:id, such as telegram:12345.',
@@ -124,7 +129,7 @@ async function announced(
   tx: Tx,
   who: string,
 ): Promise<Pick<ListedAccount, 'id' | 'displayName' | 'channel'> | undefined> {
-  const named = /^([a-z]+):(\S{1,100})$/.exec(who.trim());
+  const named = addressPattern.exec(who.trim());
   if (named?.[1] === undefined || named[2] === undefined) return undefined;
   const accounts = await selectOwnAccounts(tx, named[1]);
   const [account] = accounts;

@@ -33,3 +33,15 @@ export async function selectThreadWork(db: Db | Tx, threadKey: string): Promise<
     forMs: row.for_ms,
   }));
 }
+
+/** Whose messages a turn works on, its own and those taken into it; undefined for one of nobody. */
+export async function selectPeopleOfTurn(db: Db | Tx, turnId: string): Promise<(string | undefined)[]> {
+  const { rows } = await sql<{ person_id: string | null }>`
+    with own as (select session_id, seq, origin from turn where id = ${turnId})
+    select origin ->> 'personId' as person_id from own
+    union
+    select t.origin ->> 'personId' from turn t join own on t.session_id = own.session_id and t.into_seq = own.seq
+    where t.state = 'absorbed'
+  `.execute(db);
+  return rows.map((row) => row.person_id ?? undefined);
+}

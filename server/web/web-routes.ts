@@ -19,10 +19,15 @@ const historyRowsMax = 100;
 /** Open streams in all, and of one browser (or of all browsers of the operator). */
 const streamsMax = 500;
 const ownStreamsMax = 30;
+/** Open streams of browsers of people we do not know: in all, and of one; names cost them nothing. */
+const strangerStreamsMax = 100;
+const ownStrangerStreamsMax = 5;
 /** Requests a minute: somebody we know, strangers of one address together, new visitors of one address. */
 const knownMax = 120;
 const strangersMax = 20;
 const newVisitorsMax = 30;
+/** Reading is ten times as cheap. */
+const readsPerWrite = 10;
 const minuteMs = 60_000;
 /** How long it is believed that somebody is still known: answers are needed for each request's limit. */
 const knownMs = 5_000;
@@ -56,6 +61,7 @@ export async function webRoutes(
   const callers = new WeakMap<FastifyRequest, WebVisitor>();
   const known = new Map<string, { readonly isKnown: boolean; readonly until: number }>();
   const streams = new Map<string, number>();
+  let strangerStreams = 0;
 
   const identify = (request: FastifyRequest): WebVisitor | undefined => {
     if (options.sessions.isOpen(request.cookies[sessionCookie])) {
@@ -120,7 +126,7 @@ export async function webRoutes(
         throw new AppError('request.unauthenticated', 'This browser has no name yet.', { mend: 'Load the page anew.' });
       }
       callers.set(request, visitor);
-      if (request.method !== 'GET') await isKnown(visitor);
+      await isKnown(visitor);
     });
     const callerOf = (request: FastifyRequest): WebVisitor => {
       const visitor = callers.get(request);
@@ -137,6 +143,10 @@ export async function webRoutes(
       keyGenerator: (request: FastifyRequest) =>
         isFriend(request) ? callerOf(request).room : `stranger ${request.ip}`,
     };
+    const readLimit = {
+      ...rateLimit,
+      max: (request: FastifyRequest) => (isFriend(request) ? knownMax : strangersMax) * readsPerWrite,
+    };
 
     for (const kind of ['message', 'action', 'form', 'stop'] as const) {
       api.post(`/chat/api/${kind}s`, { bodyLimit: 6 * textBytesMax, config: { rateLimit } }, async (request) => {
@@ -151,9 +161,9 @@ export async function webRoutes(
       });
     }
 
-    api.get('/chat/api/threads', async (request) => ({ threads: await web.threads(callerOf(request).room) }));
+    api.get('/chat/api/threads', { config: { rateLimit: readLimit } }, async (request) => ({ threads: await web.threads(callerOf(request).room) }));
 
-    api.get('/chat/api/history', async (request) => {
+    api.get('/chat/api/history', { config: { rateLimit: readLimit } }, async (request) => {
       const query = parse(
         z.object({ thread, limit: cursor.min(1).max(historyRowsMax).default(50), before: cursor.optional() }),
         request,
@@ -164,16 +174,21 @@ export async function webRoutes(
       });
     });
 
-    api.get('/chat/api/stream', async (request, reply) => {
+    api.get('/chat/api/stream', { config: { rateLimit: readLimit } }, async (request, reply) => {
       const query = parse(z.object({ thread, since: cursor.optional() }), request);
       const { room } = callerOf(request);
       const place = { room, thread: query.thread };
+      const isStranger = !isFriend(request);
       const own = streams.get(room) ?? 0;
       const all = streams.values().reduce((sum, count) => sum + count, 0);
-      if (own >= ownStreamsMax || all >= streamsMax) {
+      const isFull = isStranger
+        ? own >= ownStrangerStreamsMax || strangerStreams >= strangerStreamsMax
+        : own >= ownStreamsMax;
+      if (isFull || all >= streamsMax) {
         throw new AppError('request.too_many', 'Too many pages are open already.', { mend: 'Close one of them.' });
       }
       streams.set(room, own + 1);
+      strangerStreams += isStranger ? 1 : 0;
       try {
         const lastId = cursor.safeParse(request.headers['last-event-id']).data;
         const since = lastId ?? query.since ?? (await web.history(place, { rowsMax: 1 })).change;
@@ -186,13 +201,14 @@ export async function webRoutes(
         const { heartbeatMs, signal } = options;
         await sendEvents(deps, reply, { source, since, heartbeatMs, signal });
       } finally {
+        strangerStreams -= isStranger ? 1 : 0;
         const left = (streams.get(room) ?? 1) - 1;
         if (left > 0) streams.set(room, left);
         else streams.delete(room);
       }
     });
 
-    api.get('/chat/api/files', async (request, reply) => {
+    api.get('/chat/api/files', { config: { rateLimit: readLimit } }, async (request, reply) => {
       const query = parse(z.object({ thread, message: z.string().max(200), index: cursor }), request);
       const file = await web.file(placeOf(callerOf(request), query.thread), query.message, query.index);
       if (file === undefined) {

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { Browser, hasBrowser, type Page } from '../support/browser.ts';
+import { Browser, type Page } from '../support/browser.ts';
 import { Product } from '../support/product.ts';
 
 const hands = {
@@ -44,7 +44,7 @@ async function attaches(page: Page, folder: string, name: string, content: strin
   await expect.poll(() => page.text('#files'), { timeout: 10_000 }).toMatch(/bytes|kB|MB/);
 }
 
-describe.runIf(hasBrowser)('the web chat of the whole product', () => {
+describe('the web chat of the whole product', () => {
   test('someone without any bot token chats, approves, gives a file and gets one back', async () => {
     await using product = await Product.prepare({
       agents: [hands],

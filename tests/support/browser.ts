@@ -6,12 +6,12 @@ import { createInterface } from 'node:readline';
 import { WebSocket } from 'ws';
 import { z } from 'zod';
 
-const program = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((file) =>
-  existsSync(file),
-);
-
-/** Whether there is a browser to test pages with. */
-export const hasBrowser = program !== undefined;
+const program = [
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+].find((file) => existsSync(file));
 
 const replySchema = z.object({
   id: z.number().optional(),
@@ -44,16 +44,21 @@ export class Browser implements AsyncDisposable {
     });
   }
 
+  /** @throws when there is no browser to test pages with. */
   static async start(): Promise<Browser> {
+    if (program === undefined) throw new Error('There is no browser: install chromium.');
     const folder = mkdtempSync(path.join(tmpdir(), 'sw-browser-'));
     const child = spawn(
-      program ?? 'chromium',
+      program,
       [
         '--headless=new',
         '--no-sandbox',
         '--disable-gpu',
         '--disable-dev-shm-usage',
         '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
         '--remote-debugging-port=0',
         `--user-data-dir=${folder}`,
         'about:blank',

@@ -10,13 +10,14 @@ import type { Clock } from '#core/kit/clock.ts';
 import { coalesce } from '#core/kit/coalesce.ts';
 import type { Db } from '#core/kit/database.ts';
 import { jsonSchema } from '#core/kit/json.ts';
-import { roleOf } from '#core/people/identify.ts';
+import { leastRole } from '#core/people/least-role.ts';
 import type { PersonRole } from '#core/people/person.ts';
 import { type Decision, decide } from '#core/permissions/decide.ts';
 import { decisionRecord } from '#core/permissions/decision-record.ts';
 import { explainDecision } from '#core/permissions/explain-decision.ts';
 import { findRemembered } from '#core/permissions/find-remembered.ts';
 import { compilePolicy, type Policy } from '#core/permissions/policy.ts';
+import { peopleOfTurn } from '#core/turns/people-of-turn.ts';
 import type { Gate, GateDecision } from './turn-deps.ts';
 
 export interface GateDeps {
@@ -49,9 +50,10 @@ export function createGate(deps: GateDeps): Gate {
 
   const decideNow = async (call: GateCall): Promise<Decision> => {
     const { agent, work, claim } = call;
-    const { personId } = work.origin;
+    // A message that was steered into the turn of somebody else must not act with that person's rights.
+    const people = await peopleOfTurn(deps.db, work.turnId);
     const [role, remembered] = await Promise.all([
-      personId === undefined ? undefined : roleOf(deps.db, personId),
+      leastRole(deps.db, people),
       findRemembered(deps.db, agent.name, work.sessionId),
     ]);
     return decide(agentRights(agent, role === undefined ? nobody : deps.rolePolicies[role], remembered), {

@@ -243,6 +243,19 @@ test('after a session that cannot be resumed, what was missed is asked for befor
   expect(stage.fake.callsOf('listMessages').filter(({ channelId }) => channelId === room).length).toBe(1);
 });
 
+test('a room that is heard from for the first time is on record before what was said there', async () => {
+  await using stage = await DiscordStage.open();
+  const { people } = stage.fake;
+  await stage.start();
+  const room = people.channel(people.guild([ann]));
+  const dm = people.dm(ann);
+  stage.refusals = 1;
+  people.says(dm, ann, 'hello');
+  await vi.waitFor(() => expect(stage.refusals).toBe(0), { interval: 5 });
+  const rows = await stage.database.query<{ channel_id: string }>('select channel_id from discord_place');
+  expect(rows.map((row) => row.channel_id).sort()).toEqual([room, dm].sort());
+});
+
 test('an invalid session within a process is begun anew, with a catch-up', { timeout: 30_000 }, async () => {
   await using stage = await DiscordStage.open();
   const { people, gateway } = stage.fake;

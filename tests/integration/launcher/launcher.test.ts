@@ -273,7 +273,8 @@ test('a prepared checkout starts without noticeable delay', async () => {
 
 /** What `test` looks for is all there. */
 function provideTestTools(): void {
-  for (const tool of ['redis-server', 'docker', 'docker-compose', 'iptables', 'debootstrap']) fake(tool, 'exit 0');
+  for (const tool of ['redis-server', 'docker', 'docker-compose', 'iptables', 'debootstrap', 'chromium'])
+    fake(tool, 'exit 0');
 }
 
 test('test runs the static checks and the tests, and fails when either fails', async () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
-import { Browser, hasBrowser, type Page } from '#tests/support/browser.ts';
+import { Browser, type Page } from '#tests/support/browser.ts';
 import { openWebStage, type WebStage } from '#tests/support/web-stage.ts';
 
 /** What models and strangers write to break out of a page. */
@@ -24,7 +24,7 @@ const hostile = `# <img src=x onerror="window.owned=1">
 [1]: javascript:window.owned=1 "t\\" onmouseover=window.owned=1"
 &lt;script&gt;window.owned=1&lt;/script&gt; {{7*7}} \${7*7} </textarea><base href=//evil.example>`;
 
-describe.runIf(hasBrowser)('the page in a real browser', () => {
+describe('the page in a real browser', () => {
   let stage: WebStage;
   let browser: Browser;
   let events: InboundEvent[];

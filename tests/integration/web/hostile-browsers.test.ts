@@ -1,0 +1,114 @@
+import { randomBytes } from 'node:crypto';
+import { connect } from 'node:net';
+import { afterEach, expect, it } from 'vitest';
+import { openWebStage, type WebStage } from '#tests/support/web-stage.ts';
+
+let stage: WebStage;
+const open: AbortController[] = [];
+afterEach(async () => {
+  for (const stream of open.splice(0)) stream.abort();
+  await stage[Symbol.asyncDispose]();
+});
+
+const thread = 'abcdefgh12345678';
+
+async function newBrowser(): Promise<string> {
+  const response = await fetch(`${stage.server.url}/chat/api/me`);
+  return response.headers.getSetCookie()[0]?.split(';')[0] ?? '';
+}
+
+async function stream(cookie: string): Promise<number> {
+  const stop = new AbortController();
+  open.push(stop);
+  const response = await fetch(`${stage.server.url}/chat/api/stream?thread=${thread}`, {
+    headers: { cookie },
+    signal: stop.signal,
+  });
+  return response.status;
+}
+
+it('strangers with many browsers cannot take the streams of the people we work for', async () => {
+  stage = await openWebStage();
+  const statuses: number[] = [];
+  for (let browser = 0; browser < 25; browser += 1) {
+    const cookie = await newBrowser();
+    statuses.push(...(await Promise.all(Array.from({ length: 7 }, async () => await stream(cookie)))));
+  }
+  expect(statuses.filter((status) => status === 200)).toHaveLength(100);
+  expect(statuses.filter((status) => status === 429)).toHaveLength(75);
+
+  const login = await fetch(`${stage.server.url}/login`, {
+    method: 'POST',
+    body: new URLSearchParams({ token: stage.loginToken, next: '/chat' }),
+    redirect: 'manual',
+  });
+  const session = login.headers.getSetCookie()[0]?.split(';')[0] ?? '';
+  expect(await stream(session)).toBe(200);
+});
+
+it('a stranger who reads in a loop is slowed down, and reading costs a person we know nothing', async () => {
+  stage = await openWebStage();
+  const cookie = await newBrowser();
+  const read = async () =>
+    (await fetch(`${stage.server.url}/chat/api/history?thread=${thread}`, { headers: { cookie } })).status;
+  const statuses: number[] = [];
+  for (let times = 0; times < 210; times += 1) statuses.push(await read());
+  expect(statuses.slice(0, 200).every((status) => status === 200)).toBe(true);
+  expect(statuses.at(-1)).toBe(429);
+  await stage.database.query(
+    `with somebody as (insert into person (id, display_name, role) values (gen_random_uuid(), 'P', 'member') returning id)
+     insert into identity (id, channel, account, external_id, display_name, person_id)
+     select gen_random_uuid(), 'web', 'local', $1, 'P', id from somebody`,
+    [/=(v[0-9a-f]{32})\./.exec(decodeURIComponent(cookie))?.[1]],
+  );
+  expect(await read()).toBe(200);
+});
+
+it('a request that does not arrive whole is ended', async () => {
+  stage = await openWebStage({ arrivalMs: 400 });
+  const socket = connect(stage.server.port, '127.0.0.1');
+  const closed = new Promise<string>((resolve) => {
+    let text = '';
+    socket.on('data', (chunk) => (text += chunk.toString()));
+    socket.on('close', () => resolve(text));
+    socket.on('error', () => undefined);
+  });
+  socket.write(`POST /login HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 4000\r\n`);
+  socket.write('content-type: application/x-www-form-urlencoded\r\n\r\n');
+  const drip = setInterval(() => socket.write('a'), 50);
+  expect(await closed).toMatch(/^HTTP\/1\.1 408|^$/);
+  clearInterval(drip);
+});
+
+it('a stream lives longer than a request may take to arrive', async () => {
+  stage = await openWebStage({ arrivalMs: 300, heartbeatMs: 100 });
+  const cookie = await newBrowser();
+  const stop = new AbortController();
+  open.push(stop);
+  const response = await fetch(`${stage.server.url}/chat/api/stream?thread=${thread}`, {
+    headers: { cookie },
+    signal: stop.signal,
+  });
+  const reader = response.body?.getReader();
+  const until = Date.now() + 1_500;
+  let beats = 0;
+  while (Date.now() < until) {
+    const chunk = await reader?.read();
+    expect(chunk?.done).toBe(false);
+    beats += 1;
+  }
+  expect(beats).toBeGreaterThan(5);
+});
+
+it('a made-up, cut or foreign visitor cookie names nobody', async () => {
+  stage = await openWebStage();
+  const real = decodeURIComponent(await newBrowser()).replace('switchyard_visitor=', '');
+  const [room = '', mark = ''] = real.split('.');
+  const other = `v${randomBytes(16).toString('hex')}`;
+  for (const forged of [`${other}.${mark}`, `${room}.`, room, `${room}.${mark.slice(0, -2)}`, `operator.${mark}`, '']) {
+    const response = await fetch(`${stage.server.url}/chat/api/threads`, {
+      headers: { cookie: `switchyard_visitor=${encodeURIComponent(forged)}` },
+    });
+    expect(response.status, forged).toBe(401);
+  }
+});
