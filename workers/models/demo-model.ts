@@ -20,6 +20,7 @@ const help = [
   '- `run uname -a` runs a command in your sandbox',
   '- `remember the deploy day is Friday` keeps a fact',
   '- `what do you remember about deploy` looks it up',
+  '',
   'For a real model set OPENAI_API_KEY or ANTHROPIC_API_KEY and start again.',
 ].join('\n');
 
