@@ -20,7 +20,7 @@ export interface CommandSpec {
   readonly options?: readonly CommandOption[];
 }
 
-export interface CommandOption {
+interface CommandOption {
   readonly name: string;
   readonly description: string;
   readonly isRequired?: boolean;

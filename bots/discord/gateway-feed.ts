@@ -154,17 +154,14 @@ export class GatewayFeed {
       await this.#catchUpAll(latest(this.#deps.places.all()), ingest, signal);
       return;
     }
-    const waitMs = this.#deps.places.hasUrgent ? 0 : Math.max(0, this.#flushedAt + flushMs - performance.now());
+    if (this.#deps.places.hasUrgent || performance.now() - this.#flushedAt > flushMs) await this.#flush();
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#wakeWaiting = resolve;
-      timer = setTimeout(() => {
-        void this.#flush();
-      }, waitMs);
+      timer = setInterval(() => void this.#flush(), flushMs);
       if (signal.aborted || this.#waiting.length > 0) resolve();
     });
-    clearTimeout(timer);
-    if (this.#deps.places.hasUrgent || performance.now() - this.#flushedAt > flushMs) await this.#flush();
+    clearInterval(timer);
   }
 
   async #flush(): Promise<void> {

@@ -136,6 +136,7 @@ export class PlaceBook {
       );
     } catch (err) {
       for (const id of ids) this.#dirty.add(id);
+      this.#hasUrgent = true;
       this.#log.warn({ err }, 'discord places could not be written');
     }
   }

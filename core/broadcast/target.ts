@@ -43,8 +43,14 @@ function readTarget(text: string): Target | undefined {
   if (/^@\S/.test(plain)) return { kind: 'person', who: plain.slice(1) };
   const [head = '', room, ...rest] = plain.split(':');
   if (head === 'person' && room !== undefined && room !== '') return { kind: 'person', who: plain.slice(7) };
-  if (!channels.has(head) || room === undefined || room === '') return undefined;
+  if (!channels.has(head) || room === undefined || room === '' || rest.some((piece) => piece === '')) return undefined;
   return { kind: 'room', channel: head, room, thread: rest.length === 0 ? undefined : rest.join(':') };
+}
+
+/** A target the way grants name it: `Rooms` must not get by where `rooms` is forbidden. */
+export function targetName(text: string): string {
+  const plain = text.trim();
+  return Object.hasOwn(words, plain.toLowerCase()) ? plain.toLowerCase() : plain;
 }
 
 /** Whether a text names somebody by itself, as settings must: `here` and `requester` mean something to work only. */

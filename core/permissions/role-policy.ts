@@ -4,7 +4,18 @@ import { compilePolicy, type Policy } from './policy.ts';
 
 /** What members may have agents do for them unless the settings say otherwise. */
 const defaultMemberGrants: readonly GrantItemInput[] = [
-  { allow: ['file.*', 'memory.*', 'tool.exec', 'session.list', 'session.read', 'budget.read', 'message.send', 'person.ask'] },
+  {
+    allow: [
+      'file.*',
+      'memory.*',
+      'tool.exec',
+      'session.list',
+      'session.read',
+      'budget.read',
+      'message.send',
+      'person.ask',
+    ],
+  },
   { allow: ['topic.*', 'blackboard.*'] },
   { ask: 'http.request' },
 ];

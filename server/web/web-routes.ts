@@ -161,7 +161,9 @@ export async function webRoutes(
       });
     }
 
-    api.get('/chat/api/threads', { config: { rateLimit: readLimit } }, async (request) => ({ threads: await web.threads(callerOf(request).room) }));
+    api.get('/chat/api/threads', { config: { rateLimit: readLimit } }, async (request) => ({
+      threads: await web.threads(callerOf(request).room),
+    }));
 
     api.get('/chat/api/history', { config: { rateLimit: readLimit } }, async (request) => {
       const query = parse(

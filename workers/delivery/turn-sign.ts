@@ -25,7 +25,7 @@ export function openTurnSign(options: {
   readonly sender: ViewContext['sender'] | undefined;
   readonly conversation: ViewContext['conversation'];
   readonly messageId: string | undefined;
-  /** Whether an earlier worker may have left one, or the gateway one of receipt. */
+  /** Whether an earlier worker may have left one. The gateway's sign of receipt is replaced by ours, or may stay. */
   readonly mayStand: boolean;
 }): TurnSign {
   const { stage, sender, conversation, messageId, mayStand } = options;

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { broadcastLevels, broadcastPriorities, type TargetResult } from '#core/broadcast/broadcast.ts';
 import { isEmptyReport } from '#core/broadcast/empty-report.ts';
 import { sendBroadcast } from '#core/broadcast/send-broadcast.ts';
+import { targetName } from '#core/broadcast/target.ts';
 import type { Db } from '#core/kit/database.ts';
 import { idFrom } from '#core/kit/ids.ts';
 import { canonicalJson } from '#core/kit/json.ts';
@@ -35,7 +36,7 @@ export function notifyTool(deps: { readonly db: Db }): Tool<Arguments> {
     isIdempotent: true,
     claim: ({ to, text }) => ({
       action: 'message.send',
-      resource: to,
+      resource: targetName(to),
       risk: 'low',
       summary: `Tell ${to}: ${text.slice(0, 200)}`,
     }),

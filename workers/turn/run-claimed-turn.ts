@@ -8,8 +8,6 @@ import type { PassOutcome, TurnDeps, TurnMessage, TurnWork } from './turn-deps.t
 
 /** Keeps a database that refuses connections from being asked in a hot loop. */
 const awayPauseMs = 500;
-/** A turn that begins later than this after it was accepted has most likely waited for another one. */
-const queuedMs = 3000;
 
 /**
  * Runs a claimed turn and gives its outcome in the lane's words. Rejects only with a `TurnAbort` when fenced out. A turn
@@ -61,7 +59,6 @@ function toWork(turn: ClaimedTurn): TurnWork {
     origin: turn.origin,
     attempts: turn.attempts,
     crashes: turn.crashes,
-    isQueued: Date.now() - turn.acceptedAtMs > queuedMs,
     messages: [{ turnId: turn.id, payload: turnPayloadSchema.parse(turn.payload) }, ...turn.absorbed.map(toMessage)],
   };
 }

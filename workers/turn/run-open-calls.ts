@@ -162,7 +162,11 @@ async function park(
     const parked = await ask(args, { sessionId, turnId, agent: pass.agent, origin, callKey });
     if (parked.state === 'done') return { kind: 'finished', call, result: parked.result };
     const { questionId, text } = parked;
-    return { kind: 'waiting', waitingFor: 'person', event: { kind: 'question_asked', callId: call.id, questionId, text } };
+    return {
+      kind: 'waiting',
+      waitingFor: 'person',
+      event: { kind: 'question_asked', callId: call.id, questionId, text },
+    };
   } catch (err) {
     const error = toAppError(err);
     if (!error.isForChat) throw err;

@@ -25,8 +25,6 @@ export interface TurnWork {
   readonly attempts: number;
   /** Workers that died while they ran this turn. */
   readonly crashes: number;
-  /** Whether it waited behind another turn, so that its sender was shown that it was seen. */
-  readonly isQueued: boolean;
 }
 
 /** A message with the turn it was accepted as. */

@@ -39,7 +39,7 @@ export function openTurnView(
       ...context,
       earlier: log.closedCalls().map((call, index) => ({ id: `earlier:${index}`, title: call.name })),
     }),
-    sign: openTurnSign({ ...context, messageId, mayStand: isResumed || work.isQueued }),
+    sign: openTurnSign({ ...context, messageId, mayStand: isResumed }),
   };
 }
 

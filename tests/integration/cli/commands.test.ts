@@ -208,7 +208,9 @@ test('a message that did not arrive is listed with its reason, sent again, or dr
       body: { parts: [{ type: 'markdown' as const, markdown }] },
     })),
   );
-  await database.query(`update outbox set state = 'dead', last_error = 'unreachable: blocked' where thread_key like '%:lost:-'`);
+  await database.query(
+    `update outbox set state = 'dead', last_error = 'unreachable: blocked' where thread_key like '%:lost:-'`,
+  );
   const { messages } = z
     .object({ messages: z.array(z.object({ id: z.string(), text: z.string(), reason: z.string() })) })
     .parse(await json('outbox', 'list'));

@@ -130,7 +130,7 @@ test('a turn that fails leaves a sign of it; one that ends at once leaves none',
   expect(signs(platform)).toEqual(['failed']);
 });
 
-test('the sign of receipt that another process left is taken away', async () => {
+test('the sign that a dead worker left is taken away', async () => {
   const platform = new ScriptedPlatform({ reactions: true });
   signFor(platform, true).end('done');
   await vi.waitFor(() => expect(signs(platform)).toEqual(['']), 3000);

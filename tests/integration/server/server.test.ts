@@ -240,7 +240,9 @@ describe('queue dashboard', () => {
         body: { parts: [{ type: 'markdown' as const, markdown }] },
       })),
     );
-    await stage.database.query(`update outbox set state = 'unknown', last_error = 'nothing within 15 s' where thread_key = 'telegram:7:5:-'`);
+    await stage.database.query(
+      `update outbox set state = 'unknown', last_error = 'nothing within 15 s' where thread_key = 'telegram:7:5:-'`,
+    );
     expect((await stage.request('/outbox', { redirect: 'manual' })).status).not.toBe(200);
     const text = await (await stage.request('/outbox', { headers })).text();
     expect(text).toContain('&lt;b&gt;one&lt;/b&gt;');
@@ -257,8 +259,12 @@ describe('queue dashboard', () => {
     expect((await act(two, 'drop')).status).toBe(303);
     expect((await act(two, 'drop')).status).toBe(404);
     expect((await act(one, 'explode')).status).toBe(400);
-    expect(await (await stage.request('/outbox', { headers })).text()).toContain('Everything that was said has arrived.');
-    const states = await stage.database.query<{ state: string }>(`select state from outbox where thread_key = 'telegram:7:5:-'`);
+    expect(await (await stage.request('/outbox', { headers })).text()).toContain(
+      'Everything that was said has arrived.',
+    );
+    const states = await stage.database.query<{ state: string }>(
+      `select state from outbox where thread_key = 'telegram:7:5:-'`,
+    );
     expect(states.map(({ state }) => state).sort()).toEqual(['pending', 'unknown']);
   });
 });

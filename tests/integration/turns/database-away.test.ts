@@ -6,8 +6,8 @@ import { AppError } from '#core/kit/errors.ts';
 import { newId } from '#core/kit/ids.ts';
 import type { ClaimedTurn, TurnOutcome } from '#core/lanes/lane.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
-import { runClaimedTurn } from '#workers/turn/run-claimed-turn.ts';
 import { LiveStage } from '#workers/delivery/live-stage.ts';
+import { runClaimedTurn } from '#workers/turn/run-claimed-turn.ts';
 import type { TurnDeps } from '#workers/turn/turn-deps.ts';
 
 const log = pino({ level: 'silent' });

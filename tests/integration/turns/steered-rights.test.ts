@@ -44,7 +44,6 @@ async function verdict(): Promise<string> {
       messages: [],
       attempts: 1,
       crashes: 0,
-      isQueued: false,
     },
     tool: notifyTool({ db: stage.database.db }),
     callKey: 'call-1',

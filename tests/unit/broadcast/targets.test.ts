@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { summarise, type TargetResult } from '#core/broadcast/broadcast.ts';
 import { isEmptyReport } from '#core/broadcast/empty-report.ts';
-import { isLastingTarget, parseTarget } from '#core/broadcast/target.ts';
+import { isLastingTarget, parseTarget, targetName } from '#core/broadcast/target.ts';
 
 test('a target is a person, a role, a room or thread, or a word', () => {
   expect(parseTarget(' @Anna Lee ')).toEqual({ kind: 'person', who: 'Anna Lee' });
@@ -13,9 +13,25 @@ test('a target is a person, a role, a room or thread, or a word', () => {
 });
 
 test('what names nobody is refused, whatever it looks like', () => {
-  for (const text of ['', '@', 'person:', 'irc:room', 'slack:', 'anna', 'constructor', '__proto__', 'toString']) {
+  for (const text of [
+    '',
+    '@',
+    'person:',
+    'irc:room',
+    'slack:',
+    'slack:C1:',
+    'anna',
+    'constructor',
+    '__proto__',
+    'toString',
+  ]) {
     expect(() => parseTarget(text)).toThrow(expect.objectContaining({ code: 'target.invalid' }));
   }
+});
+
+test('a word that is forbidden stays forbidden in another spelling', () => {
+  expect([' Rooms ', 'PEOPLE', 'oWners'].map(targetName)).toEqual(['rooms', 'people', 'owners']);
+  expect(['@Rooms', 'slack:C01', 'constructor'].map(targetName)).toEqual(['@Rooms', 'slack:C01', 'constructor']);
 });
 
 test('settings take only targets that mean something by themselves', () => {

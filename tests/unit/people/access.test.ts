@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { Actor } from '#core/inbox/inbound.ts';
 import {
   admissionOf,
   type ChannelAccess,
@@ -15,7 +16,7 @@ const access: ChannelAccess = {
   rooms: ['c1'],
   roomSettings: { c2: { mode: 'open', mention: 'optional' }, c3: { mode: 'closed', mention: 'required' } },
 };
-const actor = { externalId: 'x', displayName: 'X', isBot: false, isAnonymous: false };
+const actor: Actor = { externalId: 'x', displayName: 'X', isBot: false, isAnonymous: false };
 const room = (id: string) => ({ room: id, kind: 'channel' as const });
 
 test('without settings nobody is let in and groups want a mention', () => {
