@@ -272,10 +272,12 @@ export class DiscordSender {
     const replyTo = key.endsWith(firstSlot) && !place.isElsewhere ? body.replyTo : undefined;
     let nonce = nonceOf(key);
     for (;;) {
+      // What an earlier try left there may say what was true then: a card that was decided meanwhile.
+      const wasTried = this.#unsure.get(key) !== undefined;
       const id =
         (await this.#findUnsure(place.channelId, unit, body, key)) ??
         (await this.#createSurely(place.channelId, unit, body, { nonce, replyTo, key }));
-      const state = await this.#stateOf(place.channelId, id);
+      const state = await this.#stateOf(place.channelId, id, wasTried);
       if (state === 'gone') {
         // Discord remembers the nonce of a message that was deleted, and shows nothing: it takes another one.
         nonce = nonceOf(`${key}\n${id}`);
@@ -290,9 +292,9 @@ export class DiscordSender {
   }
 
   /** Whether what was just "created" is an earlier message, or one that is deleted. Only old ones have to be looked for. */
-  async #stateOf(channelId: string, id: string): Promise<'new' | 'earlier' | 'gone'> {
+  async #stateOf(channelId: string, id: string, wasTried: boolean): Promise<'new' | 'earlier' | 'gone'> {
     if (this.#gone.get(id) === true) return 'gone';
-    if (this.#clock.now().getTime() - timeOf(id) < createdJustNowMs) return 'new';
+    if (!wasTried && this.#clock.now().getTime() - timeOf(id) < createdJustNowMs) return 'new';
     try {
       await this.#api.message(channelId, id, AbortSignal.timeout(lookUpMs));
       return 'earlier';

@@ -46,8 +46,9 @@ export function isPublicAddress(address: string): boolean {
     case 4:
       return !closed.check(address, 'ipv4');
     case 6:
-      // IPv4-mapped addresses are checked as the IPv4 they are by the list itself.
-      return !closed.check(address, 'ipv6');
+      // IPv4-mapped addresses are checked as the IPv4 they are by the list itself. One with a zone is of a local link,
+      // and unknown to the list.
+      return !address.includes('%') && !closed.check(address, 'ipv6');
     default:
       return false;
   }

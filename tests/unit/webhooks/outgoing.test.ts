@@ -33,6 +33,7 @@ test('only addresses of the public internet count as public', () => {
     '2002:7f00:1::',
     'fc00::1',
     'fe80::1',
+    'fe80::1%eth0',
     'ff02::1',
     'localhost',
     '',
