@@ -7,6 +7,9 @@ import { albumIdOf } from './merge-album.ts';
 
 /** An album is whole when no piece has come for this long; platforms send the pieces within a few hundred ms. */
 const albumQuietMs = 1000;
+/** No platform's album takes longer or has more pieces; whoever keeps one open would hold up their whole thread. */
+const albumMaxMs = 10_000;
+const albumPiecesMax = 100;
 /** What is older than an event that was routed is known as such for this long. */
 const routedKnownMs = 10 * 60_000;
 const routedKnownMax = 10_000;
@@ -19,6 +22,8 @@ export interface Waiting {
   readonly albumId: string | undefined;
   /** On the clock of `performance.now()`; an album's moves on with every piece. */
   readyAt: number;
+  /** An album waits no longer than this, whatever still comes. */
+  readonly latestAt: number;
   /** Lets what waits behind this item in another thread go on. */
   readonly onSettled?: () => void;
 }
@@ -63,15 +68,15 @@ export class ThreadLines {
     const line = this.#lines.get(key);
     const now = performance.now();
     const albumId = albumIdOf(event);
-    const open = albumId === undefined ? undefined : line?.waiting.find((item) => item.albumId === albumId);
+    const open = albumId === undefined ? undefined : line?.waiting.find((item) => isOpenFor(item, albumId));
     if (open !== undefined) {
       open.rows.push(row);
-      open.readyAt = now + albumQuietMs;
+      open.readyAt = Math.min(now + albumQuietMs, open.latestAt);
       return;
     }
     const orderedAt = event?.sequence === undefined ? now : this.#order.readyAt(event.sequence, now);
     const readyAt = albumId === undefined ? orderedAt : now + albumQuietMs;
-    const item = { rows: [row], event, albumId, readyAt, ...this.#announceMove(event) };
+    const item = { rows: [row], event, albumId, readyAt, latestAt: now + albumMaxMs, ...this.#announceMove(event) };
     if (line !== undefined) {
       insertInOrder(line.waiting, item);
       return;
@@ -130,6 +135,10 @@ export class ThreadLines {
     this.#routed.set(key, { sequence: Math.max(highest, sequence), until: now + routedKnownMs });
     return sequence < highest;
   }
+}
+
+function isOpenFor({ albumId, rows }: Waiting, wanted: string): boolean {
+  return albumId === wanted && rows.length < albumPiecesMax;
 }
 
 function roomKey({ channel, account, room }: Conversation): string {

@@ -79,7 +79,7 @@ export function openRoute(
       ...peopleCommands(deps),
       ...continueCommand(),
       ...approvalCommands(deps),
-      ...announceCommands(config.announceTo),
+      ...announceCommands(deps, config.announceTo),
       ...costCommands(deps),
     },
     {

@@ -2,13 +2,13 @@ import type { Db } from '#core/kit/database.ts';
 import { askPersonTool } from '#workers/tools/ask-person.ts';
 import { memorySaveTool } from '#workers/tools/memory-save.ts';
 import { memorySearchTool } from '#workers/tools/memory-search.ts';
-import { notifyTool } from '#workers/tools/notify.ts';
+import { type NotifyDeps, notifyTool } from '#workers/tools/notify.ts';
 import { type SendFileDeps, sendFileTool } from '#workers/tools/send-file.ts';
 import type { Tool } from '#workers/tools/tool.ts';
 import { sandboxTools } from '#workers/tools/tool-registry.ts';
 
 /** Every tool an agent may be given, by name. */
-export function createTools(deps: { readonly db: Db } & SendFileDeps): ReadonlyMap<string, Tool> {
+export function createTools(deps: { readonly db: Db } & SendFileDeps & NotifyDeps): ReadonlyMap<string, Tool> {
   const tools: readonly Tool[] = [
     ...sandboxTools(),
     memorySaveTool(deps),

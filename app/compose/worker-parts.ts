@@ -134,7 +134,7 @@ function openSandboxes({ config, log }: Services): DockerSandboxes {
 }
 
 function createTurnDeps(services: Services, sandboxes: DockerSandboxes, watch: AccountWatch): TurnDeps {
-  const { db, log, clock, config, agents } = services;
+  const { db, log, clock, config, agents, queue } = services;
   const { limits } = config;
   const prices = createPriceBook({ store: createPriceStore({ db }), settings: config.prices, clock, log });
   const cooldowns = createCooldowns({ store: createCooldownStore({ db }), clock, log });
@@ -148,7 +148,12 @@ function createTurnDeps(services: Services, sandboxes: DockerSandboxes, watch: A
     log,
     clock,
     findAgent: async (name, version) => await agents.requireVersion(name, version),
-    tools: createTools({ db, findSender: senderOf }),
+    tools: createTools({
+      db,
+      findSender: senderOf,
+      listAgents: async () => await agents.list(),
+      ring: async (wakes) => await queue.wakes.ring(wakes),
+    }),
     sandboxes,
     askModel: createAskModel({
       db,

@@ -19,7 +19,7 @@ import { errorCode, filesName, inName, outName, prepareFolder } from './check-fo
 import { readCursor, whileHoldingFile, writeCursor } from './cursor-store.ts';
 import { fileAccount, fileLineSchema, normaliseFile } from './file-raw.ts';
 import { digestOf, type OutLine, OutLog } from './out-log.ts';
-import { lineBytesMax, readNextLines, type TailLine } from './tail-lines.ts';
+import { type LineSearch, lineBytesMax, readNextLines, type TailLine } from './tail-lines.ts';
 
 /** How often the file is looked at: programs wait for it, people do not. */
 const pollMs = 200;
@@ -67,6 +67,7 @@ export class FileChannel implements Channel {
   readonly account = fileAccount;
   readonly #deps: FileChannelDeps;
   readonly #out: OutLog;
+  readonly #search: LineSearch = { of: '', to: 0 };
   #health: ChannelHealth = { state: 'disconnected', detail: 'not running' };
   #commands = '';
 
@@ -100,7 +101,7 @@ export class FileChannel implements Channel {
   /** Takes in the next lines. @returns whether there were any. */
   async #take(ingest: Ingest): Promise<boolean> {
     const { db, folder, clock } = this.#deps;
-    const step = await readNextLines(path.join(folder, inName), await readCursor(db, this.account));
+    const step = await readNextLines(path.join(folder, inName), await readCursor(db, this.account), this.#search);
     if (step === undefined) return false;
     const at = clock.now().toISOString();
     const events: RawEvent[] = [];

@@ -28,14 +28,25 @@ export interface TailStep {
   readonly cursor: FileCursor;
 }
 
+/** How far the end of a line that is too long was looked for, so that each look goes on where the last one ended. */
+export interface LineSearch {
+  /** The place the line begins at. */
+  of: string;
+  to: number;
+}
+
 /**
  * The next complete lines of a growing file; a last line without its newline waits. A file that was moved away is read to
  * its end first, where it still lies beside; one that was cut off or written anew is read from its beginning under a new
  * generation.
  */
-export async function readNextLines(file: string, cursor: FileCursor | undefined): Promise<TailStep | undefined> {
+export async function readNextLines(
+  file: string,
+  cursor: FileCursor | undefined,
+  search: LineSearch = { of: '', to: 0 },
+): Promise<TailStep | undefined> {
   if (cursor !== undefined) {
-    const rest = await readMovedAway(file, cursor);
+    const rest = await readMovedAway(file, cursor, search);
     if (rest !== undefined) return rest;
   }
   const handle = await openPlain(file);
@@ -48,7 +59,7 @@ export async function readNextLines(file: string, cursor: FileCursor | undefined
     const start = isSame
       ? cursor
       : { generation: (cursor?.generation ?? 0) + 1, inode, offset: 0, headBytes: 0, headDigest: '' };
-    const step = await readLines(handle, start, size);
+    const step = await readLines(handle, start, size, search);
     // A new generation is remembered before anything is read under it.
     return isSame && step.lines.length === 0 ? undefined : isSame ? step : { lines: [], cursor: start };
   } finally {
@@ -57,7 +68,7 @@ export async function readNextLines(file: string, cursor: FileCursor | undefined
 }
 
 /** What is left of the file the cursor speaks of when another one stands at its path. */
-async function readMovedAway(file: string, cursor: FileCursor): Promise<TailStep | undefined> {
+async function readMovedAway(file: string, cursor: FileCursor, search: LineSearch): Promise<TailStep | undefined> {
   const now = await stat(file).catch(() => undefined);
   if (now !== undefined && String(now.ino) === cursor.inode) return undefined;
   const folder = path.dirname(file);
@@ -68,7 +79,7 @@ async function readMovedAway(file: string, cursor: FileCursor): Promise<TailStep
     try {
       const { ino, size } = await handle.stat();
       if (String(ino) !== cursor.inode || size < cursor.offset || !(await hasSameHead(handle, cursor))) continue;
-      const step = await readLines(handle, cursor, size);
+      const step = await readLines(handle, cursor, size, search);
       if (step.lines.length > 0) return step;
     } finally {
       await handle.close();
@@ -77,7 +88,7 @@ async function readMovedAway(file: string, cursor: FileCursor): Promise<TailStep
   return undefined;
 }
 
-async function readLines(handle: FileHandle, cursor: FileCursor, size: number): Promise<TailStep> {
+async function readLines(handle: FileHandle, cursor: FileCursor, size: number, search: LineSearch): Promise<TailStep> {
   const lines: TailLine[] = [];
   let { offset } = cursor;
   const chunk = await readAt(handle, offset, Math.min(chunkBytes, size - offset));
@@ -91,8 +102,13 @@ async function readLines(handle: FileHandle, cursor: FileCursor, size: number): 
   }
   offset = cursor.offset + from;
   if (lines.length === 0 && chunk.length > lineBytesMax) {
-    const end = await findNewline(handle, cursor.offset + chunk.length, size);
-    if (end === undefined) return { lines, cursor };
+    const of = `${cursor.inode}:${cursor.generation}:${cursor.offset}`;
+    const end = await findNewline(handle, search.of === of ? search.to : cursor.offset + chunk.length, size);
+    if (end === undefined) {
+      search.of = of;
+      search.to = size;
+      return { lines, cursor };
+    }
     lines.push({ offset: cursor.offset, bytes: undefined });
     offset = end + 1;
   }

@@ -129,7 +129,7 @@ function writeList(list: Tokens.List, context: WalkContext): void {
 }
 
 function writeCode(builder: StyledBuilder, text: string, language: string | undefined): void {
-  const content = text.replace(/^\n+|\s+$/g, '');
+  const content = text.replace(/^\n+/, '').trimEnd();
   // Platforms refuse an empty block.
   builder.style('pre', () => builder.pushRaw(content === '' ? '(empty)' : content), {
     ...(language === undefined || language === '' ? {} : { language }),

@@ -172,7 +172,12 @@ function normalisePress(stored: SlackRaw, press: ReturnType<(typeof actionsSchem
   // A link that was followed is a press without a value.
   const token = action?.value ?? undefined;
   const room = press.channel?.id ?? homeRoomOf(press.view?.private_metadata ?? undefined);
-  const actor = actorOf(stored, press.user.id, press.user.team_id, press.user.name ?? press.user.username);
+  const actor = actorOf(
+    stored,
+    press.user.id,
+    press.user.team_id ?? press.team?.id,
+    press.user.name ?? press.user.username,
+  );
   if (token === undefined || room === undefined || actor === undefined) return [];
   const messageId = press.message?.ts ?? press.container?.message_ts ?? undefined;
   const thread = press.message?.thread_ts ?? press.container?.thread_ts ?? undefined;
@@ -199,10 +204,10 @@ function normalisePress(stored: SlackRaw, press: ReturnType<(typeof actionsSchem
 
 function normaliseForm(
   stored: SlackRaw,
-  { view, user, trigger_id: trigger }: ReturnType<(typeof submissionSchema)['parse']>,
+  { view, user, team, trigger_id: trigger }: ReturnType<(typeof submissionSchema)['parse']>,
 ): readonly InboundEvent[] {
   const form = view.callback_id === formCallbackId ? readFormMetadata(view.private_metadata ?? '') : undefined;
-  const actor = actorOf(stored, user.id, user.team_id, user.name ?? user.username);
+  const actor = actorOf(stored, user.id, user.team_id ?? team?.id, user.name ?? user.username);
   if (form === undefined || actor === undefined) return [];
   const { room, thread, kind, token } = form;
   const conversation: Conversation = {

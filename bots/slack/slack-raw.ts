@@ -75,9 +75,13 @@ const userSchema = z.object({
   team_id: z.string().nullish(),
 });
 
+/** The workspace it was done in: says whose the person is where the person does not. */
+const teamSchema = z.object({ id: z.string() }).nullish();
+
 export const actionsSchema = z.object({
   type: z.literal('block_actions'),
   user: userSchema,
+  team: teamSchema,
   trigger_id: z.string(),
   response_url: z.string().nullish(),
   channel: z.object({ id: z.string(), name: z.string().nullish() }).nullish(),
@@ -98,6 +102,7 @@ export const actionsSchema = z.object({
 export const submissionSchema = z.object({
   type: z.literal('view_submission'),
   user: userSchema,
+  team: teamSchema,
   trigger_id: z.string().nullish(),
   view: z.object({
     id: z.string(),

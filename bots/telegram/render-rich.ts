@@ -87,7 +87,7 @@ class RichWriter {
 
   code(text: string, language?: string): Block {
     this.#count(1);
-    const content = cleanText(text).replace(/^\n+|\s+$/g, '');
+    const content = cleanText(text).replace(/^\n+/, '').trimEnd();
     return {
       type: 'pre',
       text: this.plain(content === '' ? '(empty)' : content, (shown) => shown),

@@ -107,8 +107,12 @@ export async function selectBroadcasts(
     select b.id, b.markdown, b.level, b.priority, b.author, b.created_at,
       coalesce((
         select jsonb_agg(jsonb_build_object('target', t.target, 'thread_key', t.thread_key, 'problem', t.problem,
-          'state', o.state, 'last_error', o.last_error, 'sent_at', o.sent_at) order by t.ordinal)
-        from broadcast_target t left join outbox o on o.key = t.message_key
+          'state', case when h.id is null then o.state else 'sent' end, 'last_error', o.last_error,
+          'sent_at', coalesce(h.created_at, o.sent_at)) order by t.ordinal)
+        from broadcast_target t
+          left join outbox o on o.key = t.message_key
+          -- What an agent gets is a turn and no message.
+          left join turn h on h.event_key = t.message_key
         where t.broadcast_id = b.id), '[]'::jsonb) as results
     from broadcast b
     where (${filter.id ?? null}::uuid is null or b.id = ${filter.id ?? null})

@@ -2,6 +2,7 @@ import type { Db, Tx } from '../kit/database.ts';
 import { AppError, isAppError } from '../kit/errors.ts';
 import { findPeopleOf } from '../people/find-reach.ts';
 import { type Conversation, threadKey } from '../sessions/origin.ts';
+import { type AgentContext, findAgents } from './find-agents.ts';
 import { findPerson } from './find-person.ts';
 import { findPrivatePlaces } from './find-private-places.ts';
 import { parseTarget, type Target } from './target.ts';
@@ -18,9 +19,17 @@ export interface Place {
   readonly mention: string | undefined;
 }
 
+/** An agent a message goes to. */
+export interface AddressedAgent {
+  readonly target: string;
+  readonly name: string;
+  readonly version: string;
+}
+
 /** Where a list of targets leads; what leads nowhere says why and stops nobody else. */
 export interface ResolvedTargets {
   readonly places: readonly Place[];
+  readonly agents: readonly AddressedAgent[];
   readonly problems: readonly { readonly target: string; readonly reason: string }[];
 }
 
@@ -30,17 +39,26 @@ export interface TargetContext {
   readonly requesterId: string | undefined;
 }
 
-/** Finds the places of targets. The same place is returned once, under the first name it was given. */
+/** Finds the places and agents of targets. The same one is returned once, under the first name it was given. */
 export async function resolveTargets(
   db: Db | Tx,
   targets: readonly string[],
   context?: TargetContext,
+  agentContext?: AgentContext,
 ): Promise<ResolvedTargets> {
   const places = new Map<string, Place>();
+  const agents = new Map<string, AddressedAgent>();
   const problems: { target: string; reason: string }[] = [];
   for (const target of targets) {
     try {
-      for (const found of await placesOf(db, target, parseTarget(target), context)) {
+      const parsed = parseTarget(target);
+      if (parsed.kind === 'agent' || parsed.kind === 'agents') {
+        for (const { name, version } of await findAgents(db, parsed, agentContext)) {
+          if (!agents.has(name)) agents.set(name, { target: `agent:${name}`, name, version });
+        }
+        continue;
+      }
+      for (const found of await placesOf(db, target, parsed, context)) {
         if ('reason' in found) problems.push(found);
         else {
           const key = threadKey(found.conversation);
@@ -52,7 +70,7 @@ export async function resolveTargets(
       problems.push({ target, reason: err.message });
     }
   }
-  return { places: [...places.values()], problems };
+  return { places: [...places.values()], agents: [...agents.values()], problems };
 }
 
 type Found = Place | { readonly target: string; readonly reason: string };
@@ -60,7 +78,7 @@ type Found = Place | { readonly target: string; readonly reason: string };
 async function placesOf(
   db: Db | Tx,
   name: string,
-  target: Target,
+  target: Exclude<Target, { kind: 'agent' | 'agents' }>,
   context: TargetContext | undefined,
 ): Promise<Found[]> {
   switch (target.kind) {

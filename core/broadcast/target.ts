@@ -13,7 +13,11 @@ export type Target =
   /** `here`: where the work that says it is. */
   | { readonly kind: 'here' }
   /** `requester`: whoever the work is for. */
-  | { readonly kind: 'requester' };
+  | { readonly kind: 'requester' }
+  /** `agent:coder`, in the thread it is written to from. */
+  | { readonly kind: 'agent'; readonly name: string }
+  /** `agents`: all of them but the one that writes. */
+  | { readonly kind: 'agents' };
 
 const words: Readonly<Record<string, Target>> = {
   rooms: { kind: 'rooms' },
@@ -22,6 +26,7 @@ const words: Readonly<Record<string, Target>> = {
   admins: { kind: 'role', role: 'admin' },
   here: { kind: 'here' },
   requester: { kind: 'requester' },
+  agents: { kind: 'agents' },
 };
 
 const channels = new Set(['telegram', 'slack', 'discord', 'web', 'console', 'file']);
@@ -31,7 +36,7 @@ export function parseTarget(text: string): Target {
   const target = readTarget(text);
   if (target !== undefined) return target;
   throw new AppError('target.invalid', `"${text.slice(0, 80)}" is nobody I could write to.`, {
-    mend: 'Write @name, person:<id>, channel:room[:thread], rooms, people, owners or admins.',
+    mend: 'Write @name, person:<id>, channel:room[:thread], rooms, people, owners, admins, agent:<name> or agents.',
   });
 }
 
@@ -43,6 +48,7 @@ function readTarget(text: string): Target | undefined {
   if (/^@\S/.test(plain)) return { kind: 'person', who: plain.slice(1) };
   const [head = '', room, ...rest] = plain.split(':');
   if (head === 'person' && room !== undefined && room !== '') return { kind: 'person', who: plain.slice(7) };
+  if (head === 'agent' && room !== undefined && room !== '') return { kind: 'agent', name: plain.slice(6) };
   if (!channels.has(head) || room === undefined || room === '' || rest.some((piece) => piece === '')) return undefined;
   return { kind: 'room', channel: head, room, thread: rest.length === 0 ? undefined : rest.join(':') };
 }
@@ -53,8 +59,17 @@ export function targetName(text: string): string {
   return Object.hasOwn(words, plain.toLowerCase()) ? plain.toLowerCase() : plain;
 }
 
-/** Whether a text names somebody by itself, as settings must: `here` and `requester` mean something to work only. */
+/** Whether a text names agents, who are written to by a turn and not by a message. */
+export function isAgentTarget(text: string): boolean {
+  const kind = readTarget(text)?.kind;
+  return kind === 'agent' || kind === 'agents';
+}
+
+/** Words that mean something only in a thread, or to an agent at work. */
+const fleeting = new Set<Target['kind']>(['here', 'requester', 'agent', 'agents']);
+
+/** Whether a text names somebody by itself, as settings must. */
 export function isLastingTarget(text: string): boolean {
   const target = readTarget(text);
-  return target !== undefined && target.kind !== 'here' && target.kind !== 'requester';
+  return target !== undefined && !fleeting.has(target.kind);
 }

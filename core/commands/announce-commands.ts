@@ -8,14 +8,19 @@ import { reportMessage } from '../broadcast/report-broadcasts.ts';
 import { sendBroadcast } from '../broadcast/send-broadcast.ts';
 import { AppError } from '../kit/errors.ts';
 import { idFrom } from '../kit/ids.ts';
+import type { LaneWake } from '../lanes/lane.ts';
 import { putMessages } from '../outbox/put-messages.ts';
 import { isAdministrator } from '../people/person.ts';
 import type { Command } from './command.ts';
+import type { CommandDeps } from './command-deps.ts';
 
 /** `/announce`: one message to many places. `defaultTo` are the targets when none are named. */
-export function announceCommands(defaultTo: readonly string[]): Record<string, Command> {
+export function announceCommands(
+  deps: Pick<CommandDeps, 'listAgents' | 'ring'>,
+  defaultTo: readonly string[],
+): Record<string, Command> {
   return {
-    announce: async (tx, known, args) => {
+    announce: async (tx, known, args, afterCommit) => {
       if (!isAdministrator(known.person.role)) {
         throw new AppError('grant.missing', 'Only an owner or admin can announce something.', {
           mend: 'Ask one of them.',
@@ -28,6 +33,7 @@ export function announceCommands(defaultTo: readonly string[]): Record<string, C
         });
       }
       const report = { key: `inbox:${known.inboxId}:reply`, conversation: known.event.conversation };
+      const owed: LaneWake[] = [];
       const broadcast = await sendBroadcast(tx, {
         id: idFrom(`announce:${known.inboxId}`),
         markdown: text,
@@ -38,7 +44,14 @@ export function announceCommands(defaultTo: readonly string[]): Record<string, C
         turnId: undefined,
         targets: to ?? defaultTo,
         report,
+        agentContext: {
+          origin: known.origin,
+          sender: undefined,
+          listAgents: deps.listAgents,
+          owe: (wakes) => owed.push(...wakes),
+        },
       });
+      if (owed.length > 0) afterCommit(async () => await deps.ring(owed));
       const message = reportMessage(broadcast, report.key, report.conversation);
       const { interactionToken } = known.event;
       await putMessages(tx, [
@@ -56,10 +69,14 @@ interface Announcement {
   readonly text: string;
 }
 
-/** Reads `to:`, `level:` and `priority:` off the front; the rest is the text. */
+/** Reads `agents`, `agent:<name>`, `to:`, `level:` and `priority:` off the front; the rest is the text. */
 function readAnnouncement(args: string): Announcement {
-  let rest = args.trim();
-  let to: string[] | undefined;
+  const [agents] = /^(?:agents|agent:\S+)(?=\s)/.exec(args.trim()) ?? [];
+  let rest = args
+    .trim()
+    .slice(agents?.length ?? 0)
+    .trimStart();
+  let to = agents === undefined ? undefined : [agents];
   let level: BroadcastLevel = 'announcement';
   let priority: BroadcastPriority = 'normal';
   for (;;) {

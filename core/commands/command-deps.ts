@@ -21,7 +21,9 @@ export interface CommandDeps {
   readonly db: Db;
   readonly defaultAgent: string;
   readonly findAgent: (name: string) => Promise<{ readonly name: string; readonly version: string } | undefined>;
-  readonly listAgents: () => Promise<readonly { readonly name: string; readonly description: string }[]>;
+  readonly listAgents: () => Promise<
+    readonly { readonly name: string; readonly version: string; readonly description: string }[]
+  >;
   /** The model an agent would use now, as a person should read it. */
   readonly modelOf: (agentName: string) => Promise<string>;
   /**

@@ -35,6 +35,9 @@ export function peopleCommands(deps: CommandDeps): Record<string, Command> {
     pair: async (tx, known, args) => await pair(deps, tx, known, args),
     people: async (tx, known) => {
       requireAdministrator(known, 'see who I work for');
+      if (known.event.conversation.kind !== 'dm') {
+        return { level: 'warn', markdown: 'Everyone here would read who they are. Send me `/people` in private.' };
+      }
       const { people, strangers } = await listPeople(tx);
       const now = Date.now();
       const lines = people.map((person) => {
@@ -65,7 +68,9 @@ export function peopleCommands(deps: CommandDeps): Record<string, Command> {
       return { markdown: `I do nothing for **${plain(person.displayName)}** any more.` };
     },
     role: async (tx, known, args) => {
-      const [, who = '', wanted = ''] = /^([\s\S]*?)\s*(\S*)$/.exec(args) ?? [];
+      const words = args.split(/\s+/);
+      const wanted = words.pop() ?? '';
+      const who = words.join(' ');
       const role = roles.find((item) => item === wanted.toLowerCase());
       if (role === undefined) {
         throw new AppError('command.invalid', `There is no role "${plain(wanted).slice(0, 40)}".`, {

@@ -4,6 +4,7 @@ import { muteRoom, readRoom } from '../channels/read-room.ts';
 import type { Db } from '../kit/database.ts';
 import type { Log } from '../kit/log.ts';
 import { type ChannelAccess, needsMention } from '../people/access.ts';
+import { isPaired } from '../people/identify.ts';
 import { isKnownThread } from '../sessions/is-known-thread.ts';
 import type { InboundEvent } from './inbound.ts';
 import { type LoopFuse, muteMs } from './loop-fuse.ts';
@@ -49,7 +50,9 @@ export async function enterRoom(deps: RoomDeps, event: InboundEvent): Promise<In
   const isTalk = event.type === 'message' || event.type === 'command';
   if (isTalk && note?.mutedUntil !== undefined && note.mutedUntil > new Date()) return undefined;
   if (burnt !== undefined) {
-    await mute(deps, event, burnt);
+    // A stranger is not answered here, so there is no loop: they could only silence us for everybody else.
+    const { channel, account } = conversation;
+    if (await isPaired(db, { channel, account, externalId: actor.externalId })) await mute(deps, event, burnt);
     return undefined;
   }
   if (note === undefined || note.state === 'active') return event;

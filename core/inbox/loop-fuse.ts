@@ -8,6 +8,8 @@ const repeatsMax = 10;
 const windowMs = 60_000;
 /** How long a room is not listened to once the fuse has burnt. */
 export const muteMs = 10 * 60_000;
+/** Texts kept in mind per room; nobody who repeats himself needs so many others. */
+const textsMax = 1000;
 /** Rooms kept in mind; the quietest are forgotten first. */
 const roomsMax = 2000;
 
@@ -46,7 +48,9 @@ export function createLoopFuse(now: () => number = Date.now): LoopFuse {
         return tally.bots > botEventsMax ? `other bots sent me ${tally.bots} messages within a minute` : undefined;
       }
       if (event.type !== 'message' || event.text.trim() === '') return undefined;
-      const text = sha256(event.text.trim());
+      // Of one author: what others repeat must not be laid at the door of whoever says it next.
+      const text = sha256(`${actor.externalId}\n${event.text.trim()}`);
+      if (tally.texts.size >= textsMax) tally.texts.clear();
       const times = (tally.texts.get(text) ?? 0) + 1;
       tally.texts.set(text, times);
       return times > repeatsMax ? `it sent me the same text ${times} times within a minute` : undefined;

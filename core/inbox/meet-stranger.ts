@@ -1,6 +1,7 @@
 import { appendAudit } from '../audit/append-audit.ts';
 import type { Db, Tx } from '../kit/database.ts';
 import type { Log } from '../kit/log.ts';
+import { countOpenOffers } from '../offers/count-offers.ts';
 import { putOffer } from '../offers/put-offer.ts';
 import { type NewMessage, putMessages } from '../outbox/put-messages.ts';
 import type { ChannelAccess } from '../people/access.ts';
@@ -19,6 +20,8 @@ import { refusedPress } from './refused-press.ts';
 
 /** How long an owner may take to let a stranger in. */
 const requestMs = 7 * 24 * 60 * 60_000;
+/** Strangers owners are asked about at a time: a crowd must not fill their chats. */
+const requestsMax = 20;
 
 export interface StrangerDeps {
   readonly db: Db;
@@ -110,8 +113,9 @@ async function tryCode(
   return `Welcome back, ${linked.person.displayName}. This account is yours too from now on.`;
 }
 
-/** @returns whether there was somebody to ask. */
+/** @returns whether there was somebody to ask, who is not asked about many others already. */
 async function askOwners(tx: Tx, event: InboundEvent, identity: Identity): Promise<boolean> {
+  if ((await countOpenOffers(tx, 'admit')) >= requestsMax) return false;
   const places: Conversation[] = [];
   for (const personId of await findPeopleOf(tx, ['owner', 'admin'])) {
     const reach = (await findReach(tx, personId))[0];

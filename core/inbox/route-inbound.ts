@@ -110,6 +110,9 @@ async function routeKnown(deps: RouteDeps, known: KnownEvent): Promise<void> {
       return await deps.runCommand(known, 'stop', '');
     case 'form':
     case 'home': {
+      // What is typed into a form goes to an agent like any other answer.
+      const secret = event.type === 'form' ? findSecret(Object.values(event.values).join('\n')) : undefined;
+      if (secret !== undefined) return await refuseSecret(deps.db, known, secret);
       const handle = deps.onPersonEvent[event.type];
       if (handle === undefined) await markEvent(deps.db, known.inboxId, 'ignored');
       else await handle(known);
@@ -126,9 +129,7 @@ async function routeMessage(
   event: Extract<InboundEvent, { type: 'message' }>,
 ): Promise<void> {
   if (event.text.length > messageCharsMax) {
-    throw new AppError('message.too_large', `This message has ${event.text.length} characters.`, {
-      mend: `Send at most ${messageCharsMax}, or attach it as a file.`,
-    });
+    throw tooLong(event.text.length);
   }
   if (event.text.trim() === '' && event.files.length === 0) {
     await markEvent(deps.db, known.inboxId, 'ignored');
@@ -151,6 +152,7 @@ async function routeCommand(
   known: KnownEvent,
   event: Extract<InboundEvent, { type: 'command' }>,
 ): Promise<void> {
+  if (event.args.length > messageCharsMax) throw tooLong(event.args.length);
   if (!isRunnable(event.name)) {
     if (event.conversation.kind === 'dm') throw unknownCommand(event.name);
     // In a group an unknown command is another bot's business.
@@ -162,6 +164,12 @@ async function routeCommand(
   const now = new Date();
   if (isLateCommand(event, now)) return await offerLateCommand(deps.db, known, event, now);
   return await deps.runCommand(known, event.name, event.args);
+}
+
+function tooLong(characters: number): AppError {
+  return new AppError('message.too_large', `This message has ${characters} characters.`, {
+    mend: `Send at most ${messageCharsMax}, or attach it as a file.`,
+  });
 }
 
 /** Answers an event with one message of the platform itself and ends it. */

@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import type { Tx } from '../kit/database.ts';
+import type { Db, Tx } from '../kit/database.ts';
 import { toStorableJson } from '../kit/json.ts';
 import { type Offer, type OfferPayload, offerPayloadSchema } from './offer.ts';
 
@@ -89,6 +89,15 @@ export async function markSettled(
       settled_by = ${answer.personId}, settled_event = ${answer.inboxId}
     where id = ${id} and state = 'open'
   `.execute(tx);
+}
+
+/** How many offers of a kind wait for an answer. */
+export async function countOpen(db: Db | Tx, kind: OfferPayload['subject']['kind']): Promise<number> {
+  const { rows } = await sql<{ count: number }>`
+    select count(*)::int as count from offer
+    where kind = ${kind} and state = 'open' and expires_at > clock_timestamp()
+  `.execute(db);
+  return rows[0]?.count ?? 0;
 }
 
 /** Offers of long ago; nobody can press their buttons any more. */

@@ -1,3 +1,4 @@
+import { appendAudit } from '../audit/append-audit.ts';
 import type { Tx } from '../kit/database.ts';
 import { newId } from '../kit/ids.ts';
 import { hashPairingCode } from './create-pairing-code.ts';
@@ -16,5 +17,12 @@ export async function pairIdentity(tx: Tx, identity: Identity, code: string): Pr
   const person: Person = owner ?? { id: newId(), displayName: identity.displayName, role };
   if (owner === undefined) await insertPerson(tx, person);
   await assignPerson(tx, identity.id, person.id);
+  await appendAudit(tx, [
+    {
+      kind: 'identity.paired',
+      chainKey: 'people',
+      body: { personId: person.id, identityId: identity.id, channel: identity.channel, role: person.role },
+    },
+  ]);
   return person;
 }

@@ -173,11 +173,18 @@ export async function deleteSetupCodes(db: Db | Tx): Promise<void> {
   await sql`delete from pairing_code where used_at is null and created_by is null and role = 'owner'`.execute(db);
 }
 
-/** Uses a code once. @returns the role it gives, or undefined when it is unknown, used or expired. */
+/**
+ * Uses a code once.
+ * @returns the role it gives; undefined when it is unknown, used or expired, or when whoever made it may not let anybody
+ *   in as that any more.
+ */
 export async function usePairingCode(tx: Tx, codeHash: string, identityId: string): Promise<PersonRole | undefined> {
   const { rows } = await sql<{ role: PersonRole }>`
     update pairing_code set used_at = clock_timestamp(), used_by = ${identityId}
     where code_hash = ${codeHash} and used_at is null and expires_at > clock_timestamp()
+      and (created_by is null or exists (
+        select from person p where p.id = pairing_code.created_by and p.disabled_at is null
+          and (p.role = 'owner' or (p.role = 'admin' and pairing_code.role = 'member'))))
     returning role
   `.execute(tx);
   return rows[0]?.role;

@@ -82,6 +82,8 @@ export const turnPayloadSchema = z.object({
   authorId: z.string().optional(),
   messageId: z.string().optional(),
   files: z.array(attachedFileSchema).optional(),
+  /** When an agent wrote it: how many did so one after the other, and everybody whose words led there. */
+  handOff: z.object({ hops: z.int(), people: z.array(z.string().nullable()) }).optional(),
 });
 
 export type TurnPayload = z.infer<typeof turnPayloadSchema>;

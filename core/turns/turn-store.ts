@@ -34,14 +34,30 @@ export async function selectThreadWork(db: Db | Tx, threadKey: string): Promise<
   }));
 }
 
-/** Whose messages a turn works on, its own and those taken into it; undefined for one of nobody. */
+/**
+ * Whose messages a turn works on: its own, those taken into it, and those that led an agent to write them; undefined
+ * for one of nobody.
+ */
 export async function selectPeopleOfTurn(db: Db | Tx, turnId: string): Promise<(string | undefined)[]> {
   const { rows } = await sql<{ person_id: string | null }>`
-    with own as (select session_id, seq, origin from turn where id = ${turnId})
-    select origin ->> 'personId' as person_id from own
+    with own as (select session_id, seq, origin, payload from turn where id = ${turnId}),
+    said as (
+      select origin, payload from own
+      union all
+      select t.origin, t.payload from turn t join own on t.session_id = own.session_id and t.into_seq = own.seq
+      where t.state = 'absorbed'
+    )
+    select origin ->> 'personId' as person_id from said
     union
-    select t.origin ->> 'personId' from turn t join own on t.session_id = own.session_id and t.into_seq = own.seq
-    where t.state = 'absorbed'
+    select who from said, jsonb_array_elements_text(payload #> '{handOff,people}') who
   `.execute(db);
   return rows.map((row) => row.person_id ?? undefined);
+}
+
+/** How often the message of a turn went from agent to agent; 0 for one of a person. */
+export async function selectHopsOfTurn(db: Db | Tx, turnId: string): Promise<number> {
+  const { rows } = await sql<{ hops: number }>`
+    select coalesce((payload #>> '{handOff,hops}')::int, 0) as hops from turn where id = ${turnId}
+  `.execute(db);
+  return rows[0]?.hops ?? 0;
 }

@@ -33,13 +33,17 @@ const end = stayAtEnd(scroll, [log, live]);
 const items = new Map();
 const turns = new Map();
 const presses = new Map();
+/** Keys of what this tab sent: what answers another tab is that one's to show. */
+const sent = new Set();
 
-const post = (kind, body) =>
-  call(kind, {
+const post = (kind, body) => {
+  sent.add(body.key);
+  return call(kind, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ thread, ...body }),
   });
+};
 
 // Messages
 
@@ -279,6 +283,7 @@ async function press(button, token, message) {
 }
 
 function acknowledge({ actionId, text: words, isAlert }) {
+  if (!sent.has(actionId)) return;
   presses.get(actionId)?.();
   if (words !== undefined) toast(words, isAlert === true);
 }

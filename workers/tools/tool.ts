@@ -9,6 +9,8 @@ export type Risk = 'low' | 'medium' | 'high';
 export interface ToolContext {
   readonly sessionId: string;
   readonly turnId: string;
+  /** Names the call: unique within the turn, and the same in every pass. */
+  readonly callKey: string;
   readonly agent: AgentProfile;
   readonly origin: Origin;
   /** Aborts on cancel, on the turn's watchdog and on shutdown. */
@@ -44,10 +46,7 @@ export type Parked =
   | { readonly state: 'done'; readonly result: ToolResult };
 
 /** What a call that waits may know of itself. */
-export interface ParkContext extends Pick<ToolContext, 'sessionId' | 'turnId' | 'agent' | 'origin'> {
-  /** Unique within the turn, and the same in every pass. */
-  readonly callKey: string;
-}
+export type ParkContext = Pick<ToolContext, 'sessionId' | 'turnId' | 'callKey' | 'agent' | 'origin'>;
 
 /** A tool an agent may call. */
 export interface Tool<Arguments = unknown> {

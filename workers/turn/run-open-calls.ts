@@ -180,6 +180,7 @@ async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<Tool
   const context: ToolContext = {
     sessionId: work.sessionId,
     turnId: work.turnId,
+    callKey: step,
     agent,
     origin: work.origin,
     signal,

@@ -145,7 +145,7 @@ test('sent again under the same id it says nothing twice', async () => {
 });
 
 async function announce(place: Conversation, personId: string, args: string): Promise<void> {
-  const run = createRunCommand(stage.deps, announceCommands(['rooms', 'people']), {});
+  const run = createRunCommand(stage.deps, announceCommands(stage.deps, ['rooms', 'people']), {});
   await run(await stage.event(place, personId, { type: 'command', name: 'announce', args }), 'announce', args);
 }
 
@@ -185,6 +185,7 @@ async function noticeContext(): Promise<ToolContext> {
   return {
     sessionId,
     turnId,
+    callKey: '1:call',
     agent,
     origin: { ...team, personId: mia },
     signal: new AbortController().signal,
@@ -194,7 +195,7 @@ async function noticeContext(): Promise<ToolContext> {
 }
 
 test('an agent writes to its requester or thread, once, and a sign of life is not sent', async () => {
-  const tool = notifyTool({ db: database.db });
+  const tool = notifyTool(stage.deps);
   const context = await noticeContext();
   const notice = { to: 'requester', text: 'Deployed.', level: 'success' as const };
   expect(tool.claim(notice)).toMatchObject({ action: 'message.send', resource: 'requester' });

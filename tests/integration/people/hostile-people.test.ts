@@ -136,3 +136,81 @@ test('somebody who calls himself like an account that is let in by its id is not
   expect(await stage.personOf(place, { name: 'fake' })).toBeUndefined();
   expect((await stage.personOf(dm('telegram', '4711'), { name: '4711' }))?.role).toBe('member');
 });
+
+test('a stranger who repeats himself in a group does not silence us for the people we work for', async () => {
+  await withOwner();
+  for (let times = 0; times < 15; times += 1) await stage.says(group, thief, 'are you there?');
+  await stage.says(group, olga, 'are you there?');
+  await stage.says(group, olga, 'work');
+  expect(await stage.turns(group)).toHaveLength(2);
+});
+
+test('a crowd of strangers does not fill the chats of the owners, and gets one plain answer each', async () => {
+  await withOwner('channels: {slack: {allow: {requests: true}}}');
+  for (let number = 0; number < 40; number += 1) {
+    await stage.says(dm('slack', `crowd${number}`), { name: `crowd${number}` }, 'hello?');
+  }
+  const asked = (await stage.said(dm('telegram', 'olga'))).filter(({ text }) => text.includes('Shall I work for them'));
+  expect(asked).toHaveLength(20);
+  expect(await stage.lastText(dm('slack', 'crowd39'))).toContain('If you have a code');
+});
+
+test('old buttons, numbers and codes of somebody who was removed or demoted do nothing', async () => {
+  await withOwner('channels: {slack: {allow: {requests: true}}}');
+  await stage.pairs(dm('telegram', 'adam'), adam, 'admin');
+  await stage.says(dm('telegram', 'adam'), adam, 'make it');
+  await stage.asksApproval(dm('telegram', 'adam'), adam);
+  const link = codeIn(await stage.commands(dm('telegram', 'adam'), adam, 'link'));
+  const pairing = codeIn(await stage.commands(dm('telegram', 'adam'), adam, 'pair'));
+  await stage.says(dm('slack', 'tom'), { name: 'tom' }, 'hello?');
+
+  await stage.commands(dm('telegram', 'olga'), olga, 'role adam member');
+  await stage.presses(dm('telegram', 'adam'), adam, 'Let in');
+  expect(await stage.personOf(dm('slack', 'tom'), { name: 'tom' })).toBeUndefined();
+
+  await stage.commands(dm('telegram', 'olga'), olga, 'remove adam');
+  await stage.presses(dm('telegram', 'adam'), adam, 'Approve');
+  await stage.presses(dm('telegram', 'adam'), adam, 'Let in');
+  await stage.commands(dm('slack', 'thief'), thief, `link ${link}`);
+  await stage.commands(dm('telegram', 'adam'), adam, `link ${link}`);
+  const [approval] = await stage.database.query<{ state: string }>('select state from approval');
+  expect(approval?.state).toBe('pending');
+  expect(await stage.personOf(dm('slack', 'tom'), { name: 'tom' })).toBeUndefined();
+  expect(await stage.personOf(dm('slack', 'thief'), thief)).toBeUndefined();
+  expect((await stage.personOf(dm('telegram', 'adam'), adam))?.isGone).toBe(true);
+  // Nor does the way back that they kept for themselves.
+  await stage.commands(dm('slack', 'thief'), thief, `start ${pairing}`);
+  expect(await stage.personOf(dm('slack', 'thief'), thief)).toBeUndefined();
+});
+
+test('who the people are and what they are called on each platform is not shown to a room', async () => {
+  await withOwner();
+  expect(await stage.commands(group, olga, 'people')).toContain('in private');
+  expect((await stage.said(group)).map(({ text }) => text).join()).not.toContain('telegram `olga`');
+});
+
+test('a pairing is on the audit record, once', async () => {
+  await withOwner();
+  expect(await stage.audited('identity.paired')).toBe(1);
+});
+
+test('no command of a member holds up everybody else, however long and whatever it is made of', async () => {
+  await withOwner();
+  await stage.pairs(dm('telegram', 'mia'), mia, 'member');
+  const names = ['role', 'allow', 'remove', 'link', 'pair', 'continue', 'use', 'queue', 'approve', 'deny', 'revoke'];
+  for (const text of [
+    `${'|a'.repeat(95_000)}\n|-`,
+    `a${' '.repeat(190_000)}b`,
+    '-'.repeat(190_000),
+    'a '.repeat(95_000),
+  ]) {
+    for (const name of [...names, 'announce', 'costs', 'resend']) {
+      const began = performance.now();
+      await stage.commands(dm('telegram', 'mia'), mia, `${name} ${text}`);
+      expect(performance.now() - began, name).toBeLessThan(2_000);
+    }
+  }
+  expect(await stage.commands(dm('telegram', 'mia'), mia, `role ${'a'.repeat(200_001)}`)).toContain(
+    '200001 characters',
+  );
+});

@@ -45,7 +45,7 @@ async function verdict(): Promise<string> {
       attempts: 1,
       crashes: 0,
     },
-    tool: notifyTool({ db: stage.database.db }),
+    tool: notifyTool({ db: stage.database.db, listAgents: async () => [], ring: async () => undefined }),
     callKey: 'call-1',
     args: {},
     claim: { action: 'session.end', resource: 'all', risk: 'low', summary: 'End it' },

@@ -10,6 +10,8 @@ test('a target is a person, a role, a room or thread, or a word', () => {
   expect(parseTarget('rooms')).toEqual({ kind: 'rooms' });
   expect(parseTarget('telegram:-100123')).toMatchObject({ kind: 'room', room: '-100123', thread: undefined });
   expect(parseTarget('slack:C01:1712.0042')).toMatchObject({ channel: 'slack', room: 'C01', thread: '1712.0042' });
+  expect(parseTarget('agent:coder')).toEqual({ kind: 'agent', name: 'coder' });
+  expect(parseTarget('agents')).toEqual({ kind: 'agents' });
 });
 
 test('what names nobody is refused, whatever it looks like', () => {
@@ -20,6 +22,7 @@ test('what names nobody is refused, whatever it looks like', () => {
     'irc:room',
     'slack:',
     'slack:C1:',
+    'agent:',
     'anna',
     'constructor',
     '__proto__',
@@ -36,7 +39,7 @@ test('a word that is forbidden stays forbidden in another spelling', () => {
 
 test('settings take only targets that mean something by themselves', () => {
   expect(['@Anna', 'slack:C01', 'people'].every(isLastingTarget)).toBe(true);
-  expect(['here', 'requester', 'anna'].some(isLastingTarget)).toBe(false);
+  expect(['here', 'requester', 'anna', 'agents', 'agent:coder'].some(isLastingTarget)).toBe(false);
 });
 
 test('a sign of life is empty, and anything that says something is not', () => {

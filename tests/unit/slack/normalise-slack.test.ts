@@ -116,6 +116,8 @@ test('someone of another workspace is external', () => {
 test('a press from another workspace is external', () => {
   const [event] = normaliseSlack(stored(press({ user: { id: 'U9', team_id: 'T2', name: 'eve' } })));
   expect(event).toMatchObject({ type: 'action', actor: { externalId: 'U9', isExternal: true } });
+  const [bare] = normaliseSlack(stored(press({ user: { id: 'U9', name: 'eve' }, team: { id: 'T2' } })));
+  expect(bare).toMatchObject({ type: 'action', actor: { externalId: 'U9', isExternal: true } });
 });
 
 test('names and user groups are those known when the event was stored', () => {

@@ -34,6 +34,7 @@ function contextWith(sandbox: Partial<Sandbox>): ToolContext {
   return {
     sessionId: 's',
     turnId: 't',
+    callKey: '1:c',
     agent,
     origin: { channel: 'console', account: 'a', room: 'r' } as ToolContext['origin'],
     signal: new AbortController().signal,

@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { Browser, type Page } from '../support/browser.ts';
+import { freePort } from '../support/free-port.ts';
+import { Product } from '../support/product.ts';
+import { scriptedBrain } from '../support/scripted-brain.ts';
+
+let product: Product;
+let browser: Browser;
+/** Of the operator. */
+let page: Page;
+
+beforeAll(async () => {
+  product = await Product.prepare({
+    agents: [
+      {
+        name: 'assistant',
+        frontMatter: `tools: [memory_save]
+autonomy: supervised
+grants:
+  - ask: memory.*`,
+      },
+    ],
+    script: scriptedBrain,
+    env: { TELEGRAM_BOT_TOKEN: '', SWITCHYARD_PORT: String(await freePort()) },
+  });
+  await product.start('up');
+  browser = await Browser.start();
+  page = await opens();
+}, 60_000);
+afterAll(async () => {
+  await browser[Symbol.asyncDispose]();
+  await product[Symbol.asyncDispose]();
+});
+
+/** A tab of the operator, logged in by the printed link; it shows their newest conversation. */
+async function opens(): Promise<Page> {
+  const link = /In a browser\s+(\S+#login=\S+)/.exec(product.output)?.[1];
+  if (link === undefined) throw new Error(`no link was printed:\n${product.output}`);
+  const opened = await browser.open(link);
+  await connected(opened);
+  return opened;
+}
+
+async function connected(tab: Page): Promise<void> {
+  const state = `document.querySelector('#connection')?.textContent ?? 'loading'`;
+  await vi.waitFor(async () => expect(await tab.evaluate(state)).toBe(''), { timeout: 20_000 });
+}
+
+async function says(tab: Page, text: string): Promise<void> {
+  await tab.evaluate('document.querySelector("#text").focus()');
+  await tab.type(text);
+  await tab.key('Enter');
+}
+
+/** Asks for something that needs a word; waits for its buttons. */
+async function asksFor(tab: Page, what: string): Promise<void> {
+  await says(tab, `call: memory_save {"text":"${what}"}`);
+  await shows(tab, what);
+}
+
+/** Waits until the card that asks about this is there, and keeps its Approve button as `card` even after it is gone. */
+async function shows(tab: Page, what: string): Promise<void> {
+  const find = `window.card = [...document.querySelectorAll('#log button')].findLast((button) =>
+    button.textContent === 'Approve' && button.closest('li').innerText.includes(${JSON.stringify(what)}))`;
+  await expect.poll(() => tab.evaluate(`(${find}) !== undefined`), { timeout: 20_000 }).toBe(true);
+}
+
+async function toast(tab: Page, pattern: RegExp): Promise<void> {
+  await expect.poll(() => tab.text('#toast'), { timeout: 10_000, interval: 20 }).toMatch(pattern);
+}
+
+const buttons = `[...document.querySelectorAll('#log .buttons button:not([disabled])')].length`;
+
+test('Stop ends the run within a second and keeps what was written as a message', async () => {
+  await says(page, `slow: ${'word '.repeat(60).trim()}`);
+  await expect.poll(() => page.text('#live'), { timeout: 30_000 }).toContain('word word');
+  await page.click('#stop');
+  await expect.poll(() => page.text('#log'), { timeout: 10_000 }).toContain('Stopped.');
+  await expect.poll(() => page.text('#live')).toBe('');
+  const answers = `[...document.querySelectorAll('#log li.out')].filter((item) => /word word/.test(item.innerText)).length`;
+  expect(await page.evaluate(answers)).toBe(1);
+  const [run] = await product.database.query<{ state: string; took: number }>(
+    `select t.state, extract(epoch from t.finished_at - i.received_at)::float8 as took
+     from turn t, inbox i where t.payload ->> 'text' like 'slow:%' and i.raw ->> 'kind' = 'stop'`,
+  );
+  expect(run?.state).toBe('cancelled');
+  expect(run?.took).toBeLessThan(1);
+}, 60_000);
+
+test('an approval in two tabs at once is decided once, and the other tab reads by whom', async () => {
+  await page.click('#new');
+  await connected(page);
+  await asksFor(page, 'a heron');
+  const other = await opens();
+  await shows(other, 'a heron');
+  // A second click on the same button does nothing: it is switched off by the first.
+  await Promise.all([page.evaluate('card.click(), card.click()'), other.evaluate('card.click()')]);
+  await expect.poll(() => page.text('#log'), { timeout: 20_000 }).toContain('Remembered: a heron');
+  // The words stay in their element after they are hidden.
+  const told = async (): Promise<string> =>
+    (await Promise.all([page, other].map((tab) => tab.evaluate(`document.querySelector('#toast').textContent`))))
+      .map(String)
+      .sort()
+      .join(' | ');
+  await expect.poll(told, { timeout: 10_000 }).toMatch(/^Approved\. \| This was already approved by .+ at .+$/);
+  await expect.poll(() => other.evaluate(buttons), { timeout: 10_000 }).toBe(0);
+  const verdicts = `select 1 from approval_verdict v join approval a on a.id = v.approval_id where a.summary like '%heron%'`;
+  expect(await product.database.query(verdicts)).toHaveLength(1);
+}, 60_000);
+
+test('whoever may not decide is told alone, the buttons stay and the attempt is on the audit', async () => {
+  const { stdout } = await product.cli(['pair', '--role', 'member', '--json']);
+  const { code } = JSON.parse(stdout) as { code: string };
+  const guest = await browser.open(`${String(await page.evaluate('location.origin'))}/chat#pair=${code}`);
+  await connected(guest);
+  await guest.click('#pair button');
+  await expect.poll(() => guest.text('#log'), { timeout: 15_000 }).toContain('We are paired');
+  await expect.poll(() => guest.evaluate(`document.querySelector('#composer').hidden`)).toBe(false);
+  await asksFor(guest, 'a stork');
+  await guest.evaluate('card.click()');
+  await toast(guest, /You may not decide this/);
+  await expect.poll(() => guest.evaluate(buttons), { timeout: 10_000 }).toBeGreaterThan(0);
+  expect(await page.text('#toast')).not.toMatch(/You may not decide/);
+  const refused = `select 1 from audit_body where body ->> 'kind' = 'approval.refused'`;
+  expect(await product.database.query(refused)).toHaveLength(1);
+}, 60_000);
+
+test('a button of before a restart whose time is over says so, and the card has no buttons any more', async () => {
+  await page.click('#new');
+  await connected(page);
+  await asksFor(page, 'an egret');
+  await product.kill('up');
+  await product.database.query(
+    `update approval set created_at = now() - interval '2 hours', expires_at = now() - interval '1 hour'
+     where state = 'pending'`,
+  );
+  await product.start('up');
+  await expect.poll(() => page.text('#log'), { timeout: 30_000 }).toContain('Expired');
+  await expect.poll(() => page.evaluate(buttons), { timeout: 10_000 }).toBe(0);
+  await page.evaluate('card.click()');
+  await toast(page, /This request expired at/);
+  expect(await page.text('#log')).not.toContain('Remembered: an egret');
+}, 90_000);
