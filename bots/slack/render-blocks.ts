@@ -28,13 +28,13 @@ export type Notice = Extract<OutboundPart, { type: 'notice' }>;
 const alertLevels = { warn: 'warning', error: 'error', success: 'success' } as const;
 
 /** Markdown that is only a heading, list, quote, table or fence while it stands at the start of a line. */
-const startsBlock = /^\s*(?:[#>|]|```|~~~|[-+*]\s|\d{1,9}[.)]\s)/m;
+const startsBlock = /^[^\S\n]*(?:[#>|]|```|~~~|[-+*]\s|\d{1,9}[.)]\s)/m;
 
 /** A notice in the look of its level; undefined when it is too long or too rich for anything but Markdown. */
 export function noticeBlock(notice: Notice, isPlain: boolean): SizedBlock | undefined {
   const { level } = notice;
   const markdown = shieldMentions(notice.markdown);
-  if (startsBlock.test(markdown) || markdown.length > noticeMax) return undefined;
+  if (markdown.length > noticeMax || startsBlock.test(markdown)) return undefined;
   if (!isPlain && (level === 'warn' || level === 'error' || level === 'success')) {
     const text = shown(renderMrkdwn(markdown, noticeMax));
     return sized({ type: 'alert', level: alertLevels[level], text: { type: 'mrkdwn', text } }, text.length);

@@ -3,6 +3,7 @@ import type { Tx } from '../kit/database.ts';
 import { newId } from '../kit/ids.ts';
 import type { GrantRule } from '../permissions/grant-rule.ts';
 import { rememberGrant } from '../permissions/remember-grant.ts';
+import { peopleOfTurn } from '../turns/people-of-turn.ts';
 import { type Approval, type ApprovalDecision, describeApprovers, refusalOf } from './approval.ts';
 import { findDecider, insertVerdict, lockApproval, markDecided } from './approval-store.ts';
 import { hashToken } from './approval-token.ts';
@@ -109,13 +110,28 @@ async function findHindrance(
 ): Promise<Exclude<SettleOutcome, { kind: 'settled' }> | undefined> {
   // Strangers learn nothing, not even whether it was decided.
   const decider = await findDecider(tx, answer.personId);
-  const refusal = decider === undefined ? 'we do not know you' : refusalOf(approval, decider, decision);
+  const refusal =
+    decider === undefined
+      ? 'we do not know you'
+      : (refusalOf(approval, decider, decision) ?? (await selfApprovalOf(tx, approval, decider.personId, decision)));
   if (refusal !== undefined) {
     await appendAudit(tx, [record(approval, 'approval.refused', answer, { why: refusal, decision })]);
     return { kind: 'not_allowed', approval, why: refusal };
   }
   if (approval.state === 'expired' || (approval.state === 'pending' && isOverdue)) return { kind: 'expired', approval };
   return approval.state === 'pending' ? undefined : { kind: 'already', approval };
+}
+
+/** Whoever wrote into the work while it ran has asked for it too. */
+async function selfApprovalOf(
+  tx: Tx,
+  approval: Approval,
+  personId: string,
+  decision: ApprovalDecision,
+): Promise<string | undefined> {
+  if (decision === 'deny' || approval.requesterMayApprove) return undefined;
+  const people = await peopleOfTurn(tx, approval.turnId);
+  return people.includes(personId) ? 'whoever asked for it may not approve it' : undefined;
 }
 
 /** One sentence for whoever answered, for every outcome. */

@@ -243,6 +243,32 @@ test('what waits is asked as it reads now, and not at all once it is deleted', a
   expect(slack.said(room, thread).some(({ text }) => /paint it blue|burn it/.test(text))).toBe(false);
 });
 
+test('a bot that is removed from a channel gives up what waits for it, and works there once it is back', async () => {
+  const side = slack.people.channel('C101SIDE', [alice]);
+  const asked = product.model.requests.length;
+  slack.people.mentions(side, alice, 'slow: the answer of before');
+  await expect.poll(() => product.model.requests.length, { timeout: 15_000 }).toBeGreaterThan(asked);
+  slack.people.changes(side, 'remove', alice);
+  const state = async (): Promise<string | undefined> =>
+    (await rows<{ state: string }>('select state from channel_room where room = $1', [side]))[0]?.state;
+  await expect.poll(state, { timeout: 10_000 }).toBe('left');
+  const given = async (): Promise<readonly string[]> =>
+    (
+      await rows<{ state: string }>(
+        `select o.state from outbox o join turn t on t.id = o.turn_id
+         where t.state = 'done' and t.payload ->> 'text' = 'slow: the answer of before' and o.is_final
+           and o.body::text like '%the answer of before%'`,
+      )
+    ).map((message) => message.state);
+  await expect.poll(given, { timeout: 20_000 }).toEqual(['dead']);
+
+  slack.people.changes(side, 'invite', alice);
+  await expect.poll(state, { timeout: 10_000 }).toBe('active');
+  const thread = slack.people.mentions(side, alice, 'say: back again');
+  await heard(side, /^back again$/, thread);
+  expect(slack.said(side).some(({ text }) => text === 'the answer of before')).toBe(false);
+});
+
 test('right-to-left words keep their marks: as written on Slack, with exact places on Telegram', async () => {
   const words = '**שלום** עולם, مرحبا 👩‍👩‍👧 `קוד()` (v2) ~~لا~~';
   const thread = slack.people.mentions(room, alice, `say: ${words}`);

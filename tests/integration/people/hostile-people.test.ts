@@ -214,3 +214,24 @@ test('no command of a member holds up everybody else, however long and whatever 
     '200001 characters',
   );
 });
+
+test('who steered the work of somebody else cannot approve what they asked for there, and may still deny it', async () => {
+  await withOwner();
+  await stage.pairs(dm('telegram', 'adam'), adam, 'admin');
+  await stage.pairs(dm('telegram', 'mia'), mia, 'member');
+  await stage.says(group, mia, 'tidy up');
+  await stage.asksApproval(group, mia);
+  await stage.database.query(
+    `update approval set requester_may_approve = false, approvers = '[["role:admin"]]'::jsonb`,
+  );
+  await stage.says(group, adam, 'and make it');
+  await stage.database.query(`update turn set state = 'absorbed', into_seq = 1, finished_at = now() where seq = 2`);
+  const [approval] = await stage.database.query<{ id: string }>('select id from approval');
+  const stateNow = async () => (await stage.database.query<{ state: string }>('select state from approval'))[0]?.state;
+  expect(await stage.commands(dm('telegram', 'adam'), adam, `approve ${approval?.id}`)).toContain(
+    'You may not decide this',
+  );
+  expect(await stateNow()).toBe('pending');
+  await stage.commands(dm('telegram', 'adam'), adam, `deny ${approval?.id}`);
+  expect(await stateNow()).toBe('denied');
+});

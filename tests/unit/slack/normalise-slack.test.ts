@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { summarise } from '#bots/slack/dedup-key.ts';
+import { formCallbackId } from '#bots/slack/form-view.ts';
 import { normaliseSlack } from '#bots/slack/normalise-slack.ts';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
 
@@ -259,6 +260,14 @@ test('a press on an ephemeral message, which Slack sends without it, has its pla
 
 test('a link that was followed is no event', () => {
   expect(normaliseSlack(stored(press({ actions: [{ action_id: 'a', action_ts: '1.1' }] })))).toEqual([]);
+});
+
+test('a form from another workspace is external', () => {
+  const metadata = JSON.stringify({ room: 'C1', kind: 'channel', token: 'form.1' });
+  const view = { id: 'V1', hash: 'h', callback_id: formCallbackId, private_metadata: metadata, state: { values: {} } };
+  const form = { type: 'view_submission', user: { id: 'U9' }, view };
+  expect(normaliseSlack(stored({ ...form, team: { id: 'T2' } }))).toMatchObject([{ actor: { isExternal: true } }]);
+  expect(normaliseSlack(stored({ ...form, team: { id: 'T1' } }))[0]?.actor.isExternal).toBeUndefined();
 });
 
 test('forms of other makers are no events', () => {
