@@ -30,7 +30,9 @@ export function outboxRoutes(app: FastifyInstance, deps: { readonly outbox: Outb
     const form = formSchema.safeParse(request.body);
     if (!form.success) throw new AppError('request.invalid', 'What is to be done with it: resend or drop?');
     const { id } = request.params;
-    const isDone = await (form.data.action === 'resend' ? deps.outbox.resend(id) : deps.outbox.drop(id));
+    const isDone =
+      z.uuid().safeParse(id).success &&
+      (await (form.data.action === 'resend' ? deps.outbox.resend(id) : deps.outbox.drop(id)));
     if (!isDone) {
       throw new AppError('request.not_found', 'There is no such message any more.', {
         mend: 'It was delivered or dropped meanwhile.',
@@ -43,7 +45,7 @@ export function outboxRoutes(app: FastifyInstance, deps: { readonly outbox: Outb
 function outboxPage(messages: readonly Undelivered[]): string {
   return page({
     title: 'Undelivered messages',
-    actions: html`<a href="/queues">Queues</a><a href="/logout">Log out</a>`,
+    actions: html`<a href="/chat">Chat</a><a href="/queues">Queues</a><a href="/logout">Log out</a>`,
     body: html`<h1>Undelivered messages</h1>
 ${messages.length === 0 ? html`<p class="hint">Everything that was said has arrived.</p>` : list(messages)}`,
   });

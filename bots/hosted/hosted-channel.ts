@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { z } from 'zod';
 import type { Channel, ChannelHealth, CommandSpec, FormSpec, Ingest } from '#bots/channel.ts';
@@ -16,6 +17,8 @@ import { deleteMessages, editMessage, notifyFollowers, putMessage } from './host
 
 /** Below the 8,000 bytes Postgres allows in a notification, with room for its own framing. */
 const notePayloadBytesMax = 7_500;
+/** The first moments of a gateway: its channels run as soon as it knows which of them are switched on. */
+const startMs = 3000;
 
 /** What every raw event of a channel of our own has; `key` is the client's and kept when it tries again. */
 export interface HostedRaw {
@@ -50,6 +53,7 @@ export class HostedChannel<Raw extends HostedRaw> implements Channel {
   readonly #db: Db;
   readonly #log: Log;
   #ingest: Ingest | undefined;
+  #started = Promise.withResolvers<void>();
   #commands: readonly CommandSpec[] = [];
   readonly #inFlight = new Set<Promise<void>>();
 
@@ -68,8 +72,10 @@ export class HostedChannel<Raw extends HostedRaw> implements Channel {
   async run(ingest: Ingest, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     this.#ingest = ingest;
+    this.#started.resolve();
     await aborted(signal);
     this.#ingest = undefined;
+    this.#started = Promise.withResolvers();
     await Promise.allSettled(this.#inFlight);
   }
 
@@ -89,6 +95,9 @@ export class HostedChannel<Raw extends HostedRaw> implements Channel {
   }
 
   async #store(raw: Raw): Promise<void> {
+    // The server listens a moment before its channels run: who writes at once is not turned away.
+    if (this.#ingest === undefined)
+      await Promise.race([this.#started.promise, delay(startMs, undefined, { ref: false })]);
     const ingest = this.#ingest;
     if (ingest === undefined) {
       throw new AppError('channel.unavailable', `The ${this.channel} channel is not running.`, {

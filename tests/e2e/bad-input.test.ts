@@ -196,7 +196,7 @@ describe('at the start', () => {
     await using product = await Product.prepare({ agents: [assistant], script: scriptedBrain });
     await product.start('up', { TELEGRAM_BOT_TOKEN: '700001:AAWrong_but_well_formed_token', LOG_LEVEL: 'info' });
     const desk = terminal(product);
-    await desk.says('say: without telegram');
+    expect((await desk.says('say: without telegram')).status).toBe(200);
     await desk.hears(/"without telegram"/);
     await until(product, 30_000, async () =>
       /set TELEGRAM_BOT_TOKEN to a valid one/.test(product.output) ? true : product.output,

@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { expect } from 'vitest';
+import { expect, it } from 'vitest';
 import { ConsoleChannel } from '#bots/console/console-channel.ts';
 import { type ConsoleRaw, consoleConversation } from '#bots/console/console-raw.ts';
 import { readHistory } from '#bots/hosted/hosted-store.ts';
@@ -43,4 +43,21 @@ describeChannel('console', ['edits', 'deletes', 'buttons', 'files', 'repeats', '
     },
     [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
   };
+});
+
+it('what is written before the channel runs waits for it, and is turned away when it does not', async () => {
+  await using database = await openTestDatabase();
+  const channel = new ConsoleChannel({ db: database.db, log: pino({ level: 'silent' }) });
+  const raw = (key: string) =>
+    ({ key, room: 'ada', user: 'ada', at: new Date().toISOString(), kind: 'message', text: key }) as const;
+  await expect(channel.submit(raw('too early'))).rejects.toMatchObject({ code: 'channel.unavailable' });
+
+  const stop = new AbortController();
+  const taken: unknown[] = [];
+  const early = channel.submit(raw('early'));
+  const running = channel.run(async (events) => void taken.push(...events), stop.signal);
+  await early;
+  expect(taken).toMatchObject([{ dedupKey: 'early' }]);
+  stop.abort();
+  await running;
 });

@@ -259,6 +259,7 @@ describe('queue dashboard', () => {
     expect((await act(two, 'drop')).status).toBe(303);
     expect((await act(two, 'drop')).status).toBe(404);
     expect((await act(one, 'explode')).status).toBe(400);
+    expect((await act('not-an-id', 'drop')).status).toBe(404);
     expect(await (await stage.request('/outbox', { headers })).text()).toContain(
       'Everything that was said has arrived.',
     );
