@@ -34,6 +34,12 @@ export class PreviewPump {
 
   /** Shows the painter in `ms` milliseconds, or soon after; replaces what was asked for it before. */
   ask(painter: Painter, ms: number): void {
+    // The first words of an answer do not wait for a timer while there is room.
+    if (ms <= 0 && painter.isFirst && this.#hasRoom()) {
+      this.#tokens -= 1;
+      this.#start(painter);
+      return;
+    }
     const at = performance.now() + Math.max(0, ms);
     this.#dueAt.set(painter, at);
     this.#wakeAt(at);
@@ -42,6 +48,16 @@ export class PreviewPump {
   /** Forgets what was asked for a painter. */
   forget(painter: Painter): void {
     this.#dueAt.delete(painter);
+  }
+
+  #hasRoom(): boolean {
+    this.#refill(performance.now());
+    return this.#tokens >= 1 && this.#inFlight < inFlightMax;
+  }
+
+  #refill(now: number): void {
+    this.#tokens = Math.min(burst, this.#tokens + ((now - this.#filledAt) * this.#perSecond) / 1000);
+    this.#filledAt = now;
   }
 
   #wakeAt(at: number): void {
@@ -58,8 +74,7 @@ export class PreviewPump {
       ? Math.max(perSecondMin, this.#perSecond * 0.9)
       : Math.min(perSecondMax, this.#perSecond + 2);
     this.#timerAt = Number.POSITIVE_INFINITY;
-    this.#tokens = Math.min(burst, this.#tokens + ((now - this.#filledAt) * this.#perSecond) / 1000);
-    this.#filledAt = now;
+    this.#refill(now);
     const due: { readonly painter: Painter; readonly at: number }[] = [];
     let nextAt = Number.POSITIVE_INFINITY;
     for (const [painter, at] of this.#dueAt) {
