@@ -1,8 +1,5 @@
 import type { Channel, Suggest } from '#bots/channel.ts';
-import { DiscordChannel } from '#bots/discord/discord-channel.ts';
-import { createPlaceStore } from '#bots/discord/place-store.ts';
 import { FileChannel } from '#bots/file/file-channel.ts';
-import { SlackChannel } from '#bots/slack/slack-channel.ts';
 import { TelegramChannel } from '#bots/telegram/telegram-channel.ts';
 import { openTopicStore } from '#bots/telegram/topic-store.ts';
 import { systemClock } from '#core/kit/clock.ts';
@@ -10,13 +7,16 @@ import type { Db } from '#core/kit/database.ts';
 import type { Log } from '#core/kit/log.ts';
 import type { Config } from '../config.ts';
 
-/** Every channel with a token, in no particular order. Opening connects to nothing yet. */
-export function openChannels(deps: {
+/**
+ * Every channel with a token, in no particular order. Opening connects to nothing yet. The platform libraries cost tens of
+ * megabytes, so those of a platform without a token are never loaded.
+ */
+export async function openChannels(deps: {
   readonly config: Config;
   readonly db: Db;
   readonly log: Log;
   readonly suggest: Suggest;
-}): Channel[] {
+}): Promise<Channel[]> {
   const { config, db, log } = deps;
   const channels: Channel[] = [];
   const { telegram } = config;
@@ -36,12 +36,17 @@ export function openChannels(deps: {
     );
   }
   const { slack } = config;
-  if (slack !== undefined) channels.push(new SlackChannel({ ...slack, hasDmThreads: config.hasSlackDmThreads, log }));
+  if (slack !== undefined) {
+    const { SlackChannel } = await import('#bots/slack/slack-channel.ts');
+    channels.push(new SlackChannel({ ...slack, hasDmThreads: config.hasSlackDmThreads, log }));
+  }
   if (config.fileChannel !== undefined) {
     channels.push(new FileChannel({ db, log, clock: systemClock, folder: config.fileChannel }));
   }
   const { discord } = config;
   if (discord !== undefined) {
+    const { DiscordChannel } = await import('#bots/discord/discord-channel.ts');
+    const { createPlaceStore } = await import('#bots/discord/place-store.ts');
     channels.push(new DiscordChannel({ ...discord, log, places: createPlaceStore({ db }), suggest: deps.suggest }));
   }
   return channels;

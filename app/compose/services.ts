@@ -53,6 +53,6 @@ export async function openServices(options: {
     agents,
     console: consoleChannel,
     web: webChannel,
-    channels: [consoleChannel, webChannel, ...openChannels({ config, db, log, suggest })],
+    channels: [consoleChannel, webChannel, ...(await openChannels({ config, db, log, suggest }))],
   };
 }

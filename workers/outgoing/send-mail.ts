@@ -1,4 +1,3 @@
-import nodemailer from 'nodemailer';
 import { z } from 'zod';
 import { sha256 } from '#core/kit/ids.ts';
 import type { CallOutcome, OutgoingCall } from '#core/webhooks/webhook.ts';
@@ -20,6 +19,8 @@ export interface MailSettings {
 export async function sendMail(settings: MailSettings, call: OutgoingCall): Promise<CallOutcome> {
   const email = emailSchema.safeParse(call.payload);
   if (!email.success) return { state: 'dead', reason: 'its text cannot be read' };
+  // Few installations send e-mail: its library is loaded by those that do.
+  const { default: nodemailer } = await import('nodemailer');
   const transport = nodemailer.createTransport({
     url: settings.url,
     connectionTimeout: timeoutMs,
