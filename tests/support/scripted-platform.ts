@@ -23,6 +23,30 @@ export interface PlatformCall {
 /** What a script makes of a call: nothing lets it pass. */
 export type Script = (call: PlatformCall) => Promise<void> | void;
 
+/** A platform that can edit and nothing else, without limits of time. */
+export const plainCapabilities: ChannelCapabilities = {
+  textMax: 4096,
+  partsMax: 4,
+  canEdit: true,
+  canDelete: true,
+  nativeStream: 'none',
+  editIntervalMs: 0,
+  sendIntervalMs: 0,
+  buttonTokenBytesMax: 64,
+  threads: 'none',
+  modal: false,
+  ephemeral: 'none',
+  reactions: false,
+  typingIntervalMs: 0,
+  uploadBytesMax: 1000,
+  downloadBytesMax: 0,
+  buttonsPerRowMax: 8,
+  commands: 'text',
+  tables: 'code',
+  progress: 'none',
+  idempotentSend: 'none',
+};
+
 /** A failure the platform states by itself. */
 export class PlatformFailure extends Error {
   readonly failure: SendFailure;
@@ -51,29 +75,7 @@ export class ScriptedPlatform implements ChannelSender {
   }
 
   capabilities(): ChannelCapabilities {
-    return {
-      textMax: 4096,
-      partsMax: 4,
-      canEdit: true,
-      canDelete: true,
-      nativeStream: 'none',
-      editIntervalMs: 0,
-      sendIntervalMs: 0,
-      buttonTokenBytesMax: 64,
-      threads: 'none',
-      modal: false,
-      ephemeral: 'none',
-      reactions: false,
-      typingIntervalMs: 0,
-      uploadBytesMax: 1000,
-      downloadBytesMax: 0,
-      buttonsPerRowMax: 8,
-      commands: 'text',
-      tables: 'code',
-      progress: 'none',
-      idempotentSend: 'none',
-      ...this.#capabilities,
-    };
+    return { ...plainCapabilities, ...this.#capabilities };
   }
 
   callsOf(op: PlatformCall['op']): PlatformCall[] {

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FaultPlan } from '../fault-plan.ts';
+import { Watchers } from '../watchers.ts';
 import { EventPush, httpTransport, type Push } from './event-push.ts';
 import type { MethodContext } from './method-support.ts';
 import { People } from './people.ts';
@@ -105,7 +106,7 @@ export class FakeSlack implements AsyncDisposable {
   asksForLogin = false;
   readonly #options: FakeSlackOptions;
   readonly #server: Server;
-  readonly #watchers = new Set<() => void>();
+  readonly #watchers = new Watchers();
 
   private constructor(options: FakeSlackOptions) {
     this.#options = options;
@@ -113,8 +114,8 @@ export class FakeSlack implements AsyncDisposable {
     this.appToken = options.appToken ?? 'xapp-1-A0SWITCHYARD-300000000003-fakefakefakefake';
     this.signingSecret = options.signingSecret ?? '0123456789abcdef0123456789abcdef';
     this.world = new World({ ...realLimits, ...options.limits }, options.now ?? preciseNow);
-    this.push = new EventPush(this.world, () => this.#notify());
-    this.socketMode = new SocketMode(this.world, this.push, () => this.#notify());
+    this.push = new EventPush(this.world, () => this.#watchers.notify());
+    this.socketMode = new SocketMode(this.world, this.push, () => this.#watchers.notify());
     this.push.use(this.socketMode);
     this.people = new People(this.world, this.push, {
       file: (file) => `${this.apiUrl}files-pri/${file.id}/${encodeURIComponent(file.name)}`,
@@ -199,29 +200,11 @@ export class FakeSlack implements AsyncDisposable {
 
   /** Resolves with the first truthy value of `probe`, which is asked whenever something happens here. */
   async waitFor<T>(probe: () => T | undefined | false, timeoutMs = 10_000): Promise<T> {
-    const first = probe();
-    if (first !== undefined && first !== false) return first;
-    return new Promise((resolve, reject) => {
-      const watcher = (): void => {
-        const value = probe();
-        if (value === undefined || value === false) return;
-        clearTimeout(timer);
-        this.#watchers.delete(watcher);
-        resolve(value);
-      };
-      const timer = setTimeout(() => {
-        this.#watchers.delete(watcher);
-        const recent = this.calls
-          .slice(-5)
-          .map((call) => `${call.method} ${JSON.stringify(call.params).slice(0, 200)}`);
-        reject(new Error(`the app did not do this within ${timeoutMs} ms; its last calls: ${recent.join('; ')}`));
-      }, timeoutMs);
-      this.#watchers.add(watcher);
-    });
-  }
-
-  #notify(): void {
-    for (const watcher of this.#watchers) watcher();
+    const describe = (): string => {
+      const recent = this.calls.slice(-5).map((call) => `${call.method} ${JSON.stringify(call.params).slice(0, 200)}`);
+      return `the app did not do this within ${timeoutMs} ms; its last calls: ${recent.join('; ')}`;
+    };
+    return await this.#watchers.waitFor(probe, { timeoutMs, describe });
   }
 
   #seen(message: FakeMessage): SeenMessage {
@@ -268,7 +251,7 @@ export class FakeSlack implements AsyncDisposable {
       if (first !== 'api') return void response.writeHead(404).end();
       await this.#serveMethod({ method: second, request, response, body });
     } finally {
-      this.#notify();
+      this.#watchers.notify();
     }
   }
 
@@ -284,7 +267,7 @@ export class FakeSlack implements AsyncDisposable {
     if (this.calls.length < (this.#options.callsKept ?? 20_000)) {
       this.calls.push({ method, params, at: this.world.now() });
     }
-    this.#notify();
+    this.#watchers.notify();
     const fault = this.faults.take(method, params['channel']);
     if (fault?.kind === 'delay') await delay(fault.ms);
     if (fault?.kind === 'throttle') return throttle(response, fault.retryAfter);
@@ -328,7 +311,7 @@ export class FakeSlack implements AsyncDisposable {
       world: this.world,
       baseUrl: this.apiUrl,
       knowsNewBlocks: this.knowsNewBlocks,
-      onFileShared: () => this.#notify(),
+      onFileShared: () => this.#watchers.notify(),
     };
     return perform(context, params);
   }

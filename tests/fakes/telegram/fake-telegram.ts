@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FaultPlan } from '../fault-plan.ts';
+import { Watchers } from '../watchers.ts';
 import { BotApiError } from './bot-api-error.ts';
 import { botMethods } from './bot-methods.ts';
 import type { BotState } from './bot-state.ts';
@@ -78,7 +79,7 @@ export class FakeTelegram implements AsyncDisposable {
   readonly state: BotState;
   readonly #options: FakeTelegramOptions;
   readonly #server: Server;
-  readonly #watchers = new Set<() => void>();
+  readonly #watchers = new Watchers();
 
   private constructor(options: FakeTelegramOptions) {
     this.#options = options;
@@ -198,29 +199,11 @@ export class FakeTelegram implements AsyncDisposable {
 
   /** Resolves with the first truthy value of `probe`, which is asked when a call of the bot begins and when it ends. */
   async waitFor<T>(probe: () => T | undefined | false, timeoutMs = 10_000): Promise<T> {
-    const first = probe();
-    if (first !== undefined && first !== false) return first;
-    return new Promise((resolve, reject) => {
-      const watcher = (): void => {
-        const value = probe();
-        if (value === undefined || value === false) return;
-        clearTimeout(timer);
-        this.#watchers.delete(watcher);
-        resolve(value);
-      };
-      const timer = setTimeout(() => {
-        this.#watchers.delete(watcher);
-        const recent = this.calls
-          .slice(-5)
-          .map((call) => `${call.method} ${JSON.stringify(call.params).slice(0, 200)}`);
-        reject(new Error(`the bot did not do this within ${timeoutMs} ms; its last calls: ${recent.join('; ')}`));
-      }, timeoutMs);
-      this.#watchers.add(watcher);
-    });
-  }
-
-  #notify(): void {
-    for (const watcher of this.#watchers) watcher();
+    const describe = (): string => {
+      const recent = this.calls.slice(-5).map((call) => `${call.method} ${JSON.stringify(call.params).slice(0, 200)}`);
+      return `the bot did not do this within ${timeoutMs} ms; its last calls: ${recent.join('; ')}`;
+    };
+    return await this.#watchers.waitFor(probe, { timeoutMs, describe });
   }
 
   #chat(chatId: number): FakeChat {
@@ -264,7 +247,7 @@ export class FakeTelegram implements AsyncDisposable {
         ...(err.parameters === undefined ? {} : { parameters: err.parameters }),
       });
     } finally {
-      this.#notify();
+      this.#watchers.notify();
     }
   }
 
@@ -280,7 +263,7 @@ export class FakeTelegram implements AsyncDisposable {
     if (this.calls.length < (this.#options.callsKept ?? 20_000)) {
       this.calls.push({ method, params, at: performance.timeOrigin + performance.now() });
     }
-    this.#notify();
+    this.#watchers.notify();
     const fault = this.faults.take(method, params['chat_id']);
     if (fault?.kind === 'delay') await delay(fault.ms);
     if (fault?.kind === 'throttle') {

@@ -4,6 +4,7 @@ import { newId } from '#core/kit/ids.ts';
 import type { ChannelSender, MessageRef, SendFailure } from '#core/outbox/channel-sender.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { plainCapabilities } from '#tests/support/scripted-platform.ts';
 import { DeliveryLoop } from '#workers/delivery/delivery-loop.ts';
 import { sweepDeliveries } from '#workers/upkeep/sweep-deliveries.ts';
 
@@ -52,28 +53,7 @@ function platform(send: (text: string) => Promise<void>): ChannelSender & { read
     sent,
     channel: 'telegram',
     account: '7',
-    capabilities: () => ({
-      textMax: 4096,
-      partsMax: 4,
-      canEdit: true,
-      canDelete: true,
-      nativeStream: 'none',
-      editIntervalMs: 0,
-      sendIntervalMs: 0,
-      buttonTokenBytesMax: 64,
-      threads: 'none',
-      modal: false,
-      ephemeral: 'none',
-      reactions: false,
-      typingIntervalMs: 0,
-      uploadBytesMax: 1000,
-      downloadBytesMax: 0,
-      buttonsPerRowMax: 8,
-      commands: 'text',
-      tables: 'code',
-      progress: 'none',
-      idempotentSend: 'none',
-    }),
+    capabilities: () => plainCapabilities,
     send: async (_conversation, body) => await post(textOf(body)),
     edit: async (_conversation, _ref, body) => await post(textOf(body)),
     delete: async () => {},
