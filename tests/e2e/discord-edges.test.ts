@@ -211,5 +211,5 @@ test('right-to-left words are shown as they were written', async () => {
   const words = '**שלום** עולם, مرحبا 👩‍👩‍👧 `קוד()` (v2) ~~لا~~';
   const dm = discord.people.dm(cat);
   discord.people.says(dm, cat, `say: ${words}`);
-  expect((await heard(dm, /שלום/)).text).toBe(words);
+  expect((await heard(dm, /لا/)).text).toBe(words);
 });
