@@ -6,9 +6,16 @@ import { type NotifyDeps, notifyTool } from '#workers/tools/notify.ts';
 import { type SendFileDeps, sendFileTool } from '#workers/tools/send-file.ts';
 import type { Tool } from '#workers/tools/tool.ts';
 import { sandboxTools } from '#workers/tools/tool-registry.ts';
+import type { TurnDeps } from '#workers/turn/turn-deps.ts';
 
-/** Every tool an agent may be given, by name. */
-export function createTools(deps: { readonly db: Db } & SendFileDeps & NotifyDeps): ReadonlyMap<string, Tool> {
+/** Hands out an agent's tools: those its profile lists, and those that others bring (skills, MCP servers). */
+export function createToolsOf(deps: { readonly db: Db } & SendFileDeps & NotifyDeps): TurnDeps['toolsOf'] {
+  const all = createTools(deps);
+  return async (agent) => new Map([...all].filter(([name]) => agent.tools.includes(name)));
+}
+
+/** Every tool a profile may list, by name. */
+function createTools(deps: { readonly db: Db } & SendFileDeps & NotifyDeps): ReadonlyMap<string, Tool> {
   const tools: readonly Tool[] = [
     ...sandboxTools(),
     memorySaveTool(deps),

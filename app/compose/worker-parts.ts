@@ -17,6 +17,7 @@ import { forgetCalls } from '#core/webhooks/inspect-calls.ts';
 import { setEndpoints } from '#core/webhooks/set-endpoints.ts';
 import { DeliveryLoop } from '#workers/delivery/delivery-loop.ts';
 import { LiveStage } from '#workers/delivery/live-stage.ts';
+import { createHooks } from '#workers/hooks/create-hooks.ts';
 import { LaneRunner } from '#workers/lane/lane-runner.ts';
 import { WorkerPresence } from '#workers/lane/worker-presence.ts';
 import { createModelPorts } from '#workers/models/model-ports.ts';
@@ -36,7 +37,7 @@ import { AccountWatch } from './account-watch.ts';
 import { deliveryDeps } from './delivery-deps.ts';
 import type { Part } from './run-parts.ts';
 import type { Services } from './services.ts';
-import { createTools } from './tools.ts';
+import { createToolsOf } from './tools.ts';
 
 const secondMs = 1000;
 const hourMs = 3_600_000;
@@ -148,12 +149,13 @@ function createTurnDeps(services: Services, sandboxes: DockerSandboxes, watch: A
     log,
     clock,
     findAgent: async (name, version) => await agents.requireVersion(name, version),
-    tools: createTools({
+    toolsOf: createToolsOf({
       db,
       findSender: senderOf,
       listAgents: async () => await agents.list(),
       ring: async (wakes) => await queue.wakes.ring(wakes),
     }),
+    hooks: createHooks([]),
     sandboxes,
     askModel: createAskModel({
       db,

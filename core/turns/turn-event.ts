@@ -65,6 +65,8 @@ export const turnEventSchema = z.discriminatedUnion('kind', [
     name: z.string(),
     text: z.string(),
     isError: z.boolean(),
+    /** Pictures that belong to the result: stored files. */
+    images: z.array(z.object({ blobId: z.string(), mime: z.string() })).optional(),
   }),
   z.object({ kind: z.literal('approval_requested'), callId: z.string(), approvalId: z.string(), summary: z.string() }),
   z.object({ kind: z.literal('question_asked'), callId: z.string(), questionId: z.string(), text: z.string() }),

@@ -1,10 +1,15 @@
 import type { SandboxLimits } from '#core/agents/agent-profile.ts';
 
+/** `core` has shell and files; `browser` is a container of its own, because Chromium there has no inner sandbox. */
+export type SandboxKind = 'core' | 'browser';
+
 /** Identifies one session's hands. */
 export interface SandboxSpec {
   readonly sessionId: string;
   readonly agent: string;
   readonly limits: SandboxLimits;
+  /** `core` unless told. */
+  readonly kind?: SandboxKind;
 }
 
 export interface ExecRequest {
@@ -41,6 +46,44 @@ export interface SearchMatch {
   readonly path: string;
   readonly line: number;
   readonly text: string;
+}
+
+/** A program the worker talks to over pipes: an MCP server, the browser's driver. */
+export interface ProcessRequest {
+  readonly argv: readonly string[];
+  /** Below `/workspace`. */
+  readonly workingDirectory?: string;
+  /** Added to the container's own variables. Never secrets. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Bytes as they come. While the returned promise is open, no more is read from the process. */
+  readonly onStdout: (chunk: Buffer) => Promise<void> | void;
+  /** Diagnostics, capped. */
+  readonly onStderr?: (chunk: Buffer) => void;
+  /** Ends the process and everything it started. */
+  readonly signal: AbortSignal;
+}
+
+export interface SandboxProcess {
+  /** Resolves when the bytes are on their way; waits while the process does not read. */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Closes its standard input. */
+  end(): void;
+  /** Ends it and everything it started. */
+  kill(): void;
+  /** Never rejects; `undefined` when it was killed or the sandbox was lost. */
+  readonly exited: Promise<number | undefined>;
+}
+
+/** A command that goes on after the call that began it. Its sandbox is not put to rest while it runs. */
+export interface JobStatus {
+  /** Short, such as `j3`; unique within the session's container. */
+  readonly id: string;
+  readonly command: string;
+  readonly state: 'running' | 'ended';
+  readonly exitCode: number | undefined;
+  readonly runMs: number;
+  /** Bytes it has written so far. */
+  readonly outputBytes: number;
 }
 
 /** A session's container, ready to work. Paths are confined to `/workspace` inside the container. */

@@ -1,7 +1,8 @@
 import type { z } from 'zod';
 import type { AgentProfile } from '#core/agents/agent-profile.ts';
+import type { Json } from '#core/kit/json.ts';
 import type { Origin } from '#core/sessions/origin.ts';
-import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { Sandbox, SandboxKind } from '../sandbox/sandbox.ts';
 
 export type Risk = 'low' | 'medium' | 'high';
 
@@ -15,8 +16,8 @@ export interface ToolContext {
   readonly origin: Origin;
   /** Aborts on cancel, on the turn's watchdog and on shutdown. */
   readonly signal: AbortSignal;
-  /** The session's container, opened at the first use. */
-  sandbox(): Promise<Sandbox>;
+  /** The session's container of a kind (`core` unless told), opened at the first use. */
+  sandbox(kind?: SandboxKind): Promise<Sandbox>;
   /** Shows live output in the thread; best effort. */
   progress(text: string): void;
 }
@@ -25,6 +26,14 @@ export interface ToolResult {
   /** What the model reads. Capped by the turn as well. */
   readonly text: string;
   readonly isError: boolean;
+  /** Pictures a model that can see is shown with the text: stored files. */
+  readonly images?: readonly ToolImage[];
+}
+
+/** A stored file (`core/files`) that holds a picture. */
+export interface ToolImage {
+  readonly blobId: string;
+  readonly mime: string;
 }
 
 /** What the gate needs to know about a call before it may run. */
@@ -54,6 +63,8 @@ export interface Tool<Arguments = unknown> {
   /** Written for models: what it does, when to use it, what it returns. */
   readonly description: string;
   readonly parameters: z.ZodType<Arguments>;
+  /** JSON Schema shown to models in place of what `parameters` would give: for tools that bring their own. */
+  readonly inputSchema?: Json;
   /** May run beside other parallel-safe calls of the same model answer. */
   readonly isParallelSafe: boolean;
   /** May simply be run again when a crash left its outcome unknown. */

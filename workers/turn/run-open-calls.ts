@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import type { AgentProfile } from '#core/agents/agent-profile.ts';
 import { AppError, toAppError } from '#core/kit/errors.ts';
 import { toWellFormed } from '#core/kit/json.ts';
@@ -5,7 +6,7 @@ import type { ToolCallPart } from '#core/models/model-port.ts';
 import type { TurnEvent } from '#core/turns/turn-event.ts';
 import type { LiveAnswer } from '../delivery/live-answer.ts';
 import type { ProgressCard } from '../delivery/progress-card.ts';
-import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { Sandbox, SandboxKind } from '../sandbox/sandbox.ts';
 import type { Tool, ToolContext, ToolResult } from '../tools/tool.ts';
 import type { LoopDetector } from './loop-detector.ts';
 import type { TurnDeps, TurnWork } from './turn-deps.ts';
@@ -18,6 +19,7 @@ interface CallPass {
   readonly deps: TurnDeps;
   readonly work: TurnWork;
   readonly agent: AgentProfile;
+  readonly tools: ReadonlyMap<string, Tool>;
   readonly log: TurnLog;
   readonly live: LiveAnswer;
   readonly card: ProgressCard;
@@ -82,7 +84,7 @@ function groupCalls(pass: CallPass, calls: readonly ToolCallPart[]): ToolCallPar
   const groups: ToolCallPart[][] = [];
   let wasParallel = false;
   for (const call of calls) {
-    const isParallel = pass.deps.tools.get(call.name)?.isParallelSafe === true;
+    const isParallel = pass.tools.get(call.name)?.isParallelSafe === true;
     const last = groups.at(-1);
     if (isParallel && wasParallel && last !== undefined) last.push(call);
     else groups.push([call]);
@@ -109,15 +111,17 @@ async function prepare(pass: CallPass, call: ToolCallPart, wasStarted: boolean):
         : 'Not carried out: the arguments were not valid JSON. Send one JSON object.',
     );
   }
-  const tool = pass.agent.tools.includes(call.name) ? pass.deps.tools.get(call.name) : undefined;
+  const tool = pass.tools.get(call.name);
   if (tool === undefined) {
-    return refuse(`There is no tool "${call.name}". Available: ${[...pass.agent.tools].sort().join(', ') || 'none'}.`);
+    return refuse(`There is no tool "${call.name}". Available: ${[...pass.tools.keys()].sort().join(', ') || 'none'}.`);
   }
-  const args = tool.parameters.safeParse(call.parsed.arguments);
-  if (!args.success) {
-    const issues = args.error.issues.map((issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}`);
-    return refuse(`Not carried out: ${issues.slice(0, 5).join('; ')}.`);
-  }
+  const given = tool.parameters.safeParse(call.parsed.arguments);
+  if (!given.success) return refuse(`Not carried out: ${issuesOf(given.error)}.`);
+  const hookCall = { agent: pass.agent, work: pass.work, tool: tool.name, callKey: pass.log.callKey(call.id) };
+  const hooked = await pass.deps.hooks.beforeTool({ ...hookCall, args: given.data }, pass.signal);
+  if (hooked.action === 'block') return refuse(`Blocked: ${hooked.reason}`);
+  const args = hooked.action === 'modify' ? tool.parameters.safeParse(hooked.args) : given;
+  if (!args.success) return refuse(`Not carried out: a hook changed the arguments, and ${issuesOf(args.error)}.`);
   if (wasStarted && !tool.isIdempotent) {
     return refuse('Outcome unknown: the worker was interrupted while this ran. Check its effect before repeating it.');
   }
@@ -149,6 +153,11 @@ async function prepare(pass: CallPass, call: ToolCallPart, wasStarted: boolean):
   }
 }
 
+function issuesOf(error: z.ZodError): string {
+  const issues = error.issues.map((issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}`);
+  return issues.slice(0, 5).join('; ');
+}
+
 /** Asks a person, or hands over what they answered. */
 async function park(
   pass: CallPass,
@@ -176,7 +185,7 @@ async function park(
 
 async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<ToolResult> {
   const { deps, work, agent, signal } = pass;
-  let opened: Promise<Sandbox> | undefined;
+  const opened = new Map<SandboxKind, Promise<Sandbox>>();
   const context: ToolContext = {
     sessionId: work.sessionId,
     turnId: work.turnId,
@@ -184,9 +193,13 @@ async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<Tool
     agent,
     origin: work.origin,
     signal,
-    sandbox: () => {
-      opened ??= deps.sandboxes.open({ sessionId: work.sessionId, agent: agent.name, limits: agent.sandbox }, signal);
-      return opened;
+    sandbox: async (kind = 'core') => {
+      const known = opened.get(kind);
+      if (known !== undefined) return await known;
+      const spec = { sessionId: work.sessionId, agent: agent.name, limits: agent.sandbox, kind };
+      const opening = deps.sandboxes.open(spec, signal);
+      opened.set(kind, opening);
+      return await opening;
     },
     // The last line says where a command is; all of it would push the conversation off the screen.
     progress: (text) => {
@@ -196,9 +209,13 @@ async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<Tool
     },
   };
   try {
-    const result = await ready.tool.run(ready.args, context);
+    const result = await deps.hooks.afterTool(
+      { agent, work, tool: ready.tool.name, callKey: step, args: ready.args },
+      await ready.tool.run(ready.args, context),
+      signal,
+    );
     const warning = ready.isLooping ? '\n\n(This is the same call as before. Do not repeat it without a reason.)' : '';
-    return { text: cap(result.text, deps.limits.toolResultCharsMax) + warning, isError: result.isError };
+    return { ...result, text: cap(result.text, deps.limits.toolResultCharsMax) + warning };
   } catch (err) {
     const error = toAppError(err);
     if (error.code === 'invariant.broken' && !signal.aborted) {
@@ -211,7 +228,14 @@ async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<Tool
 
 function finish(pass: CallPass, call: ToolCallPart, result: ToolResult): void {
   const text = toWellFormed(result.text) || '(no output)';
-  pass.log.add({ kind: 'tool_finished', callId: call.id, name: call.name, text, isError: result.isError });
+  pass.log.add({
+    kind: 'tool_finished',
+    callId: call.id,
+    name: call.name,
+    text,
+    isError: result.isError,
+    ...(result.images === undefined || result.images.length === 0 ? {} : { images: [...result.images] }),
+  });
 }
 
 function cap(text: string, charsMax: number): string {

@@ -8,6 +8,8 @@ import { readEvents } from '#core/sessions/session-store.ts';
 import { placeEvents, toolCalls } from '#core/turns/build-context.ts';
 import type { LiveAnswer } from '../delivery/live-answer.ts';
 import type { ProgressCard } from '../delivery/progress-card.ts';
+import type { PromptSection } from '../hooks/turn-hooks.ts';
+import type { Tool } from '../tools/tool.ts';
 import { LoopDetector } from './loop-detector.ts';
 import { runOpenCalls } from './run-open-calls.ts';
 import { systemPrompt } from './system-prompt.ts';
@@ -31,7 +33,10 @@ interface Pass {
   readonly live: LiveAnswer;
   readonly card: ProgressCard;
   readonly loops: LoopDetector;
-  readonly tools: readonly ModelTool[];
+  readonly tools: ReadonlyMap<string, Tool>;
+  readonly modelTools: readonly ModelTool[];
+  /** Added to the system message: what hooks and other parts have to say to the model. */
+  readonly sections: readonly PromptSection[];
   readonly signal: AbortSignal;
   /** Text of the answer being streamed, kept for an honest partial message when the turn is stopped. */
   partial: string;
@@ -56,6 +61,8 @@ export async function runTurn(deps: TurnDeps, work: TurnWork, control: TurnContr
   try {
     if (work.crashes >= crashesMax) throw crashError(work.crashes);
     const agent = await deps.findAgent(work.agentName, work.agentVersion);
+    const hookTurn = { agent, work };
+    const tools = await deps.toolsOf(agent, work);
     const loops = new LoopDetector();
     for (const call of log.closedCalls())
       loops.observe(call.name, call.parsed.ok ? call.parsed.arguments : call.rawArguments);
@@ -68,22 +75,31 @@ export async function runTurn(deps: TurnDeps, work: TurnWork, control: TurnContr
       live,
       card,
       loops,
-      tools: toModelTools(agent, deps.tools),
+      tools,
+      modelTools: toModelTools(tools),
+      sections: await deps.hooks.context(hookTurn),
       signal: AbortSignal.any([control.signal, watchdog.signal]),
       partial: '',
     };
     sign.working();
+    deps.hooks.turnEvent({ kind: 'started', ...hookTurn });
     const outcome = await loop(pass);
     await Promise.all([live.close(), card.close()]);
+    deps.hooks.turnEvent({ kind: outcome.state === 'done' ? 'idle' : 'waiting', ...hookTurn });
     return withLastView(outcome, card, sign);
   } catch (err) {
     await Promise.all([live.close(), card.close()]);
     const abort = control.signal.aborted ? control.signal.reason : err;
     if (abort instanceof TurnAbort) {
+      if (pass !== undefined && abort.kind === 'cancelled')
+        deps.hooks.turnEvent({ kind: 'aborted', agent: pass.agent, work });
       return withLastView(endAborted(abort, work, log, pass?.partial ?? ''), card, sign);
     }
     if (isDatabaseAway(err)) throw err;
     const reason: unknown = watchdog.signal.aborted ? watchdog.signal.reason : err;
+    if (pass !== undefined) {
+      deps.hooks.turnEvent({ kind: 'failed', agent: pass.agent, work, code: toAppError(reason).code });
+    }
     return withLastView(endFailed(deps, work, log, reason, pass?.partial ?? ''), card, sign);
   } finally {
     clearTimeout(timer);
@@ -151,11 +167,11 @@ async function ask(pass: Pass): Promise<ModelAnswer> {
   const { deps, work, agent, log, live, signal } = pass;
   const system: ModelMessage = {
     role: 'system',
-    parts: [{ type: 'text', text: systemPrompt(agent, work.origin, deps.clock.now()) }],
+    parts: [{ type: 'text', text: systemPrompt(agent, work.origin, deps.clock.now(), pass.sections) }],
   };
   live.begin(sayKey(work.turnId, log.texts.length));
   return await deps.askModel(
-    { agent, work, messages: [system, ...log.messages()], tools: pass.tools, round: log.rounds },
+    { agent, work, messages: [system, ...log.messages()], tools: pass.modelTools, round: log.rounds },
     {
       signal,
       onEvent: (event) => {

@@ -1,11 +1,17 @@
 import type { AgentProfile } from '#core/agents/agent-profile.ts';
 import type { Origin } from '#core/sessions/origin.ts';
+import type { PromptSection } from '../hooks/turn-hooks.ts';
 
 /**
  * The system message of a turn. The profile comes first and what changes last, so that a provider's prompt cache keeps
  * its prefix; the date has no time of day for the same reason.
  */
-export function systemPrompt(agent: AgentProfile, origin: Origin, today: Date): string {
+export function systemPrompt(
+  agent: AgentProfile,
+  origin: Origin,
+  today: Date,
+  sections: readonly PromptSection[],
+): string {
   return [
     agent.prompt.trim(),
     [
@@ -15,6 +21,7 @@ export function systemPrompt(agent: AgentProfile, origin: Origin, today: Date): 
       'When a tool call is denied or fails, say so plainly; never pretend that it worked.',
       'Commands and files live in a private container under /workspace, without network.',
     ].join('\n'),
+    ...sections.map(({ title, text }) => `# ${title}\n${text.trim()}`),
     `Today is ${today.toISOString().slice(0, 10)} (UTC).`,
   ].join('\n\n');
 }

@@ -8,6 +8,7 @@ import type { NewMessage } from '#core/outbox/put-messages.ts';
 import type { Origin } from '#core/sessions/origin.ts';
 import type { TurnEvent, TurnPayload } from '#core/turns/turn-event.ts';
 import type { LiveStage } from '../delivery/live-stage.ts';
+import type { TurnHooks } from '../hooks/turn-hooks.ts';
 import type { SandboxPort } from '../sandbox/sandbox.ts';
 import type { Tool, ToolClaim } from '../tools/tool.ts';
 
@@ -120,7 +121,9 @@ export interface TurnDeps {
   readonly log: Log;
   readonly clock: Clock;
   readonly findAgent: (name: string, version: string) => Promise<AgentProfile>;
-  readonly tools: ReadonlyMap<string, Tool>;
+  /** The tools this agent may call in this turn, by name; those of skills and MCP servers among them. */
+  readonly toolsOf: (agent: AgentProfile, work: TurnWork) => Promise<ReadonlyMap<string, Tool>>;
+  readonly hooks: TurnHooks;
   readonly sandboxes: SandboxPort;
   readonly askModel: AskModel;
   readonly gate: Gate;

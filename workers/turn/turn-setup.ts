@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { AgentProfile } from '#core/agents/agent-profile.ts';
-import { jsonSchema } from '#core/kit/json.ts';
+import { type Json, jsonSchema } from '#core/kit/json.ts';
 import type { ModelTool } from '#core/models/model-port.ts';
 import type { Tool } from '../tools/tool.ts';
 
@@ -9,17 +8,21 @@ import type { Tool } from '../tools/tool.ts';
 const modelTools = new WeakMap<Tool, ModelTool>();
 
 /** The tools of an agent as models see them, sorted by name so that the prompt prefix stays the same. */
-export function toModelTools(agent: AgentProfile, tools: ReadonlyMap<string, Tool>): ModelTool[] {
-  return [...agent.tools].sort().flatMap((name) => {
+export function toModelTools(tools: ReadonlyMap<string, Tool>): ModelTool[] {
+  return [...tools.keys()].sort().flatMap((name) => {
     const tool = tools.get(name);
     if (tool === undefined) return [];
     const known = modelTools.get(tool);
     if (known !== undefined) return [known];
-    const { $schema: _, ...schema } = z.toJSONSchema(tool.parameters, { io: 'input' });
-    const made = { name, description: tool.description, parameters: jsonSchema.parse(schema) };
+    const made = { name, description: tool.description, parameters: tool.inputSchema ?? schemaOf(tool) };
     modelTools.set(tool, made);
     return [made];
   });
+}
+
+function schemaOf(tool: Tool): Json {
+  const { $schema: _, ...schema } = z.toJSONSchema(tool.parameters, { io: 'input' });
+  return jsonSchema.parse(schema);
 }
 
 /** A turn's draft id: 31 bits, never 0, the same on every worker, so that a resumed turn goes on with its draft. */

@@ -7,6 +7,7 @@ import { newId } from '#core/kit/ids.ts';
 import type { ClaimedTurn, TurnOutcome } from '#core/lanes/lane.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 import { LiveStage } from '#workers/delivery/live-stage.ts';
+import { createHooks } from '#workers/hooks/create-hooks.ts';
 import { runClaimedTurn } from '#workers/turn/run-claimed-turn.ts';
 import type { TurnDeps } from '#workers/turn/turn-deps.ts';
 
@@ -49,7 +50,8 @@ async function runWith(db: Db, findAgent: TurnDeps['findAgent']): Promise<TurnOu
     log,
     clock: { now: () => new Date(), sleep: async () => {} },
     findAgent,
-    tools: new Map(),
+    toolsOf: never,
+    hooks: createHooks([]),
     sandboxes: { open: never, check: never },
     askModel: never,
     gate: never,

@@ -1,0 +1,48 @@
+import type { AgentProfile } from '#core/agents/agent-profile.ts';
+import type { ErrorCode } from '#core/kit/errors.ts';
+import type { ToolResult } from '../tools/tool.ts';
+import type { TurnWork } from '../turn/turn-deps.ts';
+
+/** The turn a hook runs in. */
+export interface HookTurn {
+  readonly agent: AgentProfile;
+  readonly work: TurnWork;
+}
+
+/** A tool call as hooks see it: its arguments fit the tool's schema. */
+export interface HookCall extends HookTurn {
+  readonly tool: string;
+  /** Names the call: unique within the turn, and the same in every pass. */
+  readonly callKey: string;
+  readonly args: unknown;
+}
+
+/** What a hook says before a tool runs. Modified arguments are checked and pass the gate like the model's own. */
+export type ToolVerdict =
+  | { readonly action: 'continue' }
+  | { readonly action: 'block'; readonly reason: string }
+  | { readonly action: 'modify'; readonly args: unknown };
+
+/** A part of the system message. */
+export interface PromptSection {
+  readonly title: string;
+  readonly text: string;
+}
+
+/** What became of a turn. `idle`: answered; `waiting`: for a person, or handed to another worker. */
+export type TurnHookEvent = HookTurn &
+  (
+    | { readonly kind: 'started' | 'idle' | 'waiting' | 'aborted' }
+    | { readonly kind: 'failed'; readonly code: ErrorCode }
+  );
+
+/** Where the turn lets hooks take part. What a hook throws is logged; before a tool, it blocks the call. */
+export interface TurnHooks {
+  /** Runs before the gate, in every pass over the call; must say the same for the same call. */
+  beforeTool(call: HookCall, signal: AbortSignal): Promise<ToolVerdict>;
+  afterTool(call: HookCall, result: ToolResult, signal: AbortSignal): Promise<ToolResult>;
+  /** Sections for the system message, most important first. */
+  context(turn: HookTurn): Promise<readonly PromptSection[]>;
+  /** Tells, and does not wait. */
+  turnEvent(event: TurnHookEvent): void;
+}
