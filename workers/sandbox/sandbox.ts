@@ -118,6 +118,21 @@ export interface Sandbox {
   ): Promise<{ readonly matches: readonly SearchMatch[]; readonly isTruncated: boolean }>;
 }
 
+/** The way out of one sandbox; see `workers/egress`. */
+export interface SandboxGateway extends AsyncDisposable {
+  /** The agent's rules may have changed since the container was made. */
+  update(spec: SandboxSpec): void;
+}
+
+/** Opens the gateway of a sandbox behind a socket in its read-only folder, before the container starts. */
+export type OpenGateway = (spec: SandboxSpec, socketPath: string) => Promise<SandboxGateway>;
+
+/**
+ * Puts read-only files into a sandbox: what is written into `directory` stands at `/run/host` inside. Called at each
+ * opening of a session's container, before the container starts and again when it is adopted.
+ */
+export type PrepareSandboxFolder = (spec: SandboxSpec, directory: string) => Promise<void>;
+
 /** Starts, adopts, pauses and removes sandboxes. One per worker process. */
 export interface SandboxPort {
   /**
