@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { AttackReporter } from './tests/support/attack-reporter.ts';
 import { HangReporter } from './tests/support/hang-reporter.ts';
 
 /** Files that start servers or containers get room; unit tests do not need it. */
@@ -9,7 +10,7 @@ const setupFiles = ['tests/support/stall-watch.ts'];
 
 export default defineConfig({
   test: {
-    reporters: ['default', new HangReporter()],
+    reporters: ['default', new HangReporter(), new AttackReporter()],
     projects: [
       { test: { name: 'unit', include: ['tests/unit/**/*.test.ts'], setupFiles } },
       {

@@ -5,10 +5,16 @@ import type { CliDeps, SettingsView } from '#cli/cli-deps.ts';
 import { openQuestions } from '#cli/questions.ts';
 import type { Terminal } from '#cli/terminal.ts';
 import { AppError } from '#core/kit/errors.ts';
+import type { Log } from '#core/kit/log.ts';
+import { redactWrites } from '#core/redaction/redact-writes.ts';
+import { keptSkills, openSkills } from './compose/open-skills.ts';
 import { type Config, describeInvalidSetting, installDir, loadConfig, readSetVariables } from './config.ts';
 import { joinDatabaseSource, openMigrated } from './database-source.ts';
 import { ensureDataDir } from './ensure-data-dir.ts';
 import { findGatewayUrl } from './gateway-file.ts';
+import { openRedaction } from './open-redaction.ts';
+import { openKek } from './open-vault.ts';
+import { readStdin } from './read-stdin.ts';
 
 /** Connects the command line to the rest of the product. What a command does not need is not even loaded. */
 export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
@@ -22,7 +28,9 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
       const config = loadConfig();
       ensureDataDir(config.dataDir);
       const [{ openLog }, { start }] = await Promise.all([import('./open-log.ts'), import('./start.ts')]);
-      await start(config, mode, openLog(config, mode === 'all' ? 'file' : 'stdout'), stop, (text) => {
+      const redaction = openRedaction(config.secrets);
+      const log = openLog(config, mode === 'all' ? 'file' : 'stdout', redaction.redactor);
+      await start(config, mode, { log, redaction }, stop, (text) => {
         terminal.stdout.write(`${text}\n`);
       });
     },
@@ -62,9 +70,26 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
       const { stdin, stdout } = process;
       return stdin.isTTY && stdout.isTTY ? openQuestions({ stdin, stdout, signal }) : undefined;
     },
+    readStdin: async () => await readStdin(process.stdin),
+    openKek: () => openKek(loadConfig()),
+    openSkills: () => {
+      const config = loadConfig();
+      return { library: openSkills(config), keepFolder: keptSkills(config) };
+    },
+    testSkill: async (skill, onOutput) => {
+      const config = loadConfig();
+      ensureDataDir(config.dataDir);
+      const { testSkill } = await import('./test-skill.ts');
+      return await testSkill({ config, log: quietLog(config) }, skill, signal, onOutput);
+    },
+    listHooks: async () => {
+      const config = loadConfig();
+      const { listHooks } = await import('./compose/open-hooks.ts');
+      return await listHooks(config, quietLog(config));
+    },
     listSandboxes: async () => {
       const { listSandboxes } = await import('./list-sandboxes.ts');
-      return await listSandboxes(loadConfig().dockerHost);
+      return await listSandboxes(loadConfig());
     },
     openDatabase: async () => {
       const config = loadConfig();
@@ -74,7 +99,7 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
         const options = { connectionsMax: 4, applicationName: 'switchyard-cli', log };
         const database = await openMigrated(source, options);
         return {
-          db: database.db,
+          db: redactWrites(database.db, openRedaction(config.secrets).redactor),
           [Symbol.asyncDispose]: async () => {
             await database[Symbol.asyncDispose]();
             await source[Symbol.asyncDispose]();
@@ -86,6 +111,11 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
       }
     },
   };
+}
+
+/** Commands speak for themselves; what happens beneath them is told only to somebody who looks for a fault. */
+function quietLog(config: Config): Log {
+  return pino({ level: config.logLevel === 'debug' ? 'debug' : 'silent' }, pino.destination(2));
 }
 
 function viewOf(config: Config): SettingsView {

@@ -2,9 +2,12 @@ import { readFileSync } from 'node:fs';
 import { type Document, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
 import { isLastingTarget } from '#core/broadcast/target.ts';
+import { isAddressRange } from '#core/egress/address-guard.ts';
 import { parseDuration } from '#core/kit/duration.ts';
 import { nearestWord } from '#core/kit/nearest-word.ts';
+import { mcpServersSchema } from '#core/mcp/mcp-server.ts';
 import { webhookEvents } from '#core/webhooks/webhook.ts';
+import { directivePriorities } from '#workers/hooks/directives.ts';
 
 const usdPerMillion = z.number().nonnegative();
 
@@ -15,6 +18,8 @@ const targetText = z
     (text) => text === 'approvers' || isLastingTarget(text),
     'is written @name, person:<id>, channel:room[:thread], rooms, people, owners, admins or approvers',
   );
+
+const fileName = z.string().regex(/^[\w][\w.-]*$/, 'is the name of a file, without folders');
 
 /** What an operator writes for one endpoint; the meaning of each flag is in core/models/providers.ts. */
 const compatSchema = z
@@ -29,11 +34,13 @@ const compatSchema = z
     outputFromTotal: z.boolean(),
     encryptedReasoning: z.boolean(),
     apiKeyHeader: z.boolean(),
+    vision: z.boolean(),
   })
   .partial();
 
 /** A platform's id. Long ones must be quoted: YAML reads bare digits as a number and rounds them. */
 const platformId = z.union([z.string().min(1), z.number().int()]).transform(String);
+const addressRange = z.string().refine(isAddressRange, 'is an address or a range such as 10.1.0.0/16');
 const roomMode = z.enum(['open', 'paired', 'closed']);
 
 /** Who a channel works for; the meaning of each key is in core/people/access.ts. */
@@ -137,6 +144,62 @@ export const configFileSchema = z.strictObject({
       }),
     )
     .default([]),
+  /** Addresses agents may reach although they are not public, and those they may not although they are. */
+  egress: z
+    .strictObject({ open: z.array(addressRange).default([]), closed: z.array(addressRange).default([]) })
+    .prefault({}),
+  skills: z
+    .strictObject({
+      /** Use what other programs put into `.agents/skills` of the project, once it is trusted like any other skill. */
+      agents_folder: z.boolean().default(false),
+      /** Digests that are never used, wherever they are found. */
+      revoked: z.array(z.string().regex(/^sha256:[0-9a-f]{64}$/, 'is written sha256: and 64 hex digits')).default([]),
+    })
+    .prefault({}),
+  /** Standing instructions for agents; at most five are told. */
+  directives: z
+    .array(
+      z.strictObject({
+        title: z.string().min(1).max(200),
+        text: z.string().min(1).max(2000),
+        priority: z.enum(directivePriorities).default('medium'),
+        status: z.enum(['active', 'paused', 'completed']).default('active'),
+        agents: z.array(z.string()).optional(),
+      }),
+    )
+    .default([]),
+  hooks: z
+    .strictObject({
+      /** Hooks that do not run, by name. */
+      disable: z.array(z.string()).default([]),
+      /** What one call of a project's own hook may take. */
+      timeout_seconds: z.number().min(0.1).max(60).default(5),
+      /** Command patterns that are blocked without asking anybody. */
+      block_commands: z.array(z.string().min(1)).default([]),
+      /** Characters of a result that a model reads, by tool. */
+      output_chars: z.record(z.string(), z.int().min(200)).default({}),
+      /** Files of repositories shown to agents. */
+      context: z
+        .strictObject({
+          workspace: z.array(fileName).max(10).default([]),
+          project: z.array(z.string().min(1)).max(10).default([]),
+        })
+        .prefault({}),
+      directives_from: z.enum(directivePriorities).default('low'),
+      notify: z
+        .strictObject({
+          to: z.array(targetText).default([]),
+          failures: z.boolean().default(true),
+          longer_than: span.optional(),
+        })
+        .prefault({}),
+      recovery: z
+        .strictObject({ retries: z.int().min(0).max(10).default(0), after: span.default('30s') })
+        .prefault({}),
+    })
+    .prefault({}),
+  /** Servers whose tools agents may use; the meaning of each key is in core/mcp/mcp-server.ts. */
+  mcp: z.strictObject({ servers: mcpServersSchema.default({}) }).prefault({}),
   defaults: z.strictObject({ agent: z.string().default('assistant') }).prefault({}),
 });
 

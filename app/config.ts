@@ -8,13 +8,38 @@ import { AppError, isAppError } from '#core/kit/errors.ts';
 import { type LimitClamp, type Limits, limitNames, limitVariable, resolveLimits } from '#core/kit/limits.ts';
 import { usdToMicros } from '#core/kit/money.ts';
 import { nearestWord } from '#core/kit/nearest-word.ts';
+import { type McpServer, toMcpServers } from '#core/mcp/mcp-server.ts';
 import { chooseDefaultModel, type ModelRef, missingKey } from '#core/models/model-ref.ts';
 import type { TokenRates } from '#core/models/price.ts';
 import { isProviderName, type ProviderSetting, type ProviderSettings, providerOf } from '#core/models/providers.ts';
 import type { ChannelAccess } from '#core/people/access.ts';
+import type { KnownSecret } from '#core/redaction/secret-book.ts';
 import type { WebhookEndpoint } from '#core/webhooks/webhook.ts';
+import type { SearchSettings } from '#workers/egress/search-engines.ts';
+import type { Directive, DirectivePriority } from '#workers/hooks/directives.ts';
+import type { NotifyOperatorsOptions } from '#workers/hooks/notify-operators.ts';
+import type { RecoverSessionOptions } from '#workers/hooks/recover-session.ts';
+import type { RepoContextOptions } from '#workers/hooks/repo-context.ts';
+import type { DockerHostSetting } from '#workers/sandbox/docker-host.ts';
+import type { DiskChoice } from '#workers/sandbox/workspace-disks.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
+import { readDockerHosts } from './docker-hosts.ts';
 import { noteOf, providerNames, settingsSchema } from './settings-schema.ts';
+
+/** How hooks run, and what the built-in ones do. */
+export interface HookSettings {
+  /** Of the project's own; `<folder>.ts` counts too. */
+  readonly folder: string;
+  readonly disable: readonly string[];
+  readonly timeoutMs: number;
+  readonly blockCommands: readonly string[];
+  readonly outputChars: Readonly<Record<string, number>>;
+  readonly context: RepoContextOptions;
+  readonly directives: readonly Directive[];
+  readonly directivesFrom: DirectivePriority;
+  readonly notify: NotifyOperatorsOptions;
+  readonly recovery: RecoverSessionOptions;
+}
 
 /** Every setting, parsed; nothing else in the product reads the environment. */
 export interface Config {
@@ -22,6 +47,14 @@ export interface Config {
   readonly projectDir: string;
   readonly dataDir: string;
   readonly agentsDir: string;
+  readonly skills: {
+    /** Of the project. */
+    readonly folder: string;
+    /** Whether `.agents/skills` of the project is looked into. */
+    readonly usesAgentsFolder: boolean;
+    readonly revoked: readonly string[];
+  };
+  readonly hooks: HookSettings;
   /** Absent: the embedded database. */
   readonly databaseUrl: string | undefined;
   readonly redisUrl: string | undefined;
@@ -64,8 +97,21 @@ export interface Config {
   /** Targets of `/announce`. */
   readonly announceTo: readonly string[];
   readonly webhooks: readonly WebhookEndpoint[];
+  /** MCP servers agents may use, by name. */
+  readonly mcpServers: ReadonlyMap<string, McpServer>;
   readonly mail: { readonly url: string; readonly from: string } | undefined;
-  readonly dockerHost: string | undefined;
+  /** Addresses that agents may reach although they are not public, and may not although they are. */
+  readonly egress: { readonly open: readonly string[]; readonly closed: readonly string[] };
+  readonly search: SearchSettings;
+  /** The Docker engines that run sandboxes; one, unless several are named. */
+  readonly dockerHosts: readonly DockerHostSetting[];
+  readonly sandboxDisk: DiskChoice;
+  /** Where the key that seals secrets is: a file (`mayCreate` where nothing was set), or a program that keeps it. */
+  readonly vault:
+    | { readonly kind: 'file'; readonly file: string; readonly mayCreate: boolean }
+    | { readonly kind: 'command'; readonly command: readonly string[] };
+  /** The values of every secret setting, to be taken out of what is said. */
+  readonly secrets: readonly KnownSecret[];
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** Name of the failpoint that ends this process, for crash tests. */
   readonly failAt: string | undefined;
@@ -127,12 +173,23 @@ export function loadConfig(
   const defaultModel = readModel(settings.SWITCHYARD_MODEL ?? file.value.models.default, providerSettings, problems);
   const webhooks = readWebhooks(file.value, raw, problems);
   reportMailGaps(settings, wrong, file.value, problems);
+  if (settings.SWITCHYARD_MASTER_KEY_FILE !== undefined && settings.SWITCHYARD_KMS_COMMAND !== undefined) {
+    problems.push(
+      'SWITCHYARD_MASTER_KEY_FILE and SWITCHYARD_KMS_COMMAND are both set, but secrets are sealed by one of them. Remove the other.',
+    );
+  }
   if (problems.length > 0) throw invalid(problems);
 
   return {
     projectDir,
     dataDir: path.resolve(projectDir, settings.SWITCHYARD_DATA_DIR),
     agentsDir: path.resolve(projectDir, settings.SWITCHYARD_AGENTS_DIR),
+    skills: {
+      folder: path.resolve(projectDir, settings.SWITCHYARD_SKILLS_DIR),
+      usesAgentsFolder: file.value.skills.agents_folder,
+      revoked: file.value.skills.revoked,
+    },
+    hooks: readHooks(file.value, projectDir, settings.SWITCHYARD_HOOKS_DIR),
     databaseUrl: settings.DATABASE_URL,
     redisUrl: settings.REDIS_URL,
     queueBackend: settings.QUEUE_BACKEND ?? (settings.REDIS_URL === undefined ? 'postgres' : 'redis'),
@@ -178,14 +235,62 @@ export function loadConfig(
     approvals: readApprovals(file.value),
     announceTo: file.value.announcements.to,
     webhooks,
+    mcpServers: toMcpServers(file.value.mcp.servers, (folder) => path.resolve(projectDir, folder)),
+    egress: file.value.egress,
+    search: {
+      brave: { key: settings.BRAVE_API_KEY, url: settings.BRAVE_API_URL },
+      tavily: { key: settings.TAVILY_API_KEY, url: settings.TAVILY_API_URL },
+      searxng: { url: settings.SEARXNG_URL },
+    },
     mail: settings.SMTP_URL === undefined ? undefined : { url: settings.SMTP_URL, from: settings.SMTP_FROM ?? '' },
-    dockerHost: settings.DOCKER_HOST,
+    dockerHosts: readDockerHosts(settings.DOCKER_HOST, settings.DOCKER_HOSTS, settings.DOCKER_CERT_PATH),
+    sandboxDisk: settings.SWITCHYARD_SANDBOX_DISK,
+    vault: readVault(settings, projectDir),
+    secrets: [
+      ...secretSettings(values),
+      ...webhooks.map(({ url, secret }) => ({ label: `the web hook secret for ${new URL(url).host}`, value: secret })),
+    ],
     logLevel: settings.LOG_LEVEL,
     failAt: settings.FAIL_AT,
     workerSlots: settings.SWITCHYARD_WORKER_SLOTS,
     limits,
     limitClamps: clamps,
     settings: Object.keys(settingsSchema.shape).map((name) => report(name, values.get(name))),
+  };
+}
+
+function readVault(settings: z.infer<typeof settingsSchema>, projectDir: string): Config['vault'] {
+  const command = settings.SWITCHYARD_KMS_COMMAND?.trim().split(/\s+/);
+  if (command !== undefined) return { kind: 'command', command };
+  const file = settings.SWITCHYARD_MASTER_KEY_FILE;
+  return file === undefined
+    ? { kind: 'file', file: path.resolve(projectDir, settings.SWITCHYARD_DATA_DIR, 'master-key'), mayCreate: true }
+    : { kind: 'file', file: path.resolve(projectDir, file), mayCreate: false };
+}
+
+function readHooks(file: ConfigFile, projectDir: string, folder: string): HookSettings {
+  const { disable, timeout_seconds, block_commands, output_chars, context, directives_from, notify, recovery } = file.hooks;
+  return {
+    folder: path.resolve(projectDir, folder),
+    disable,
+    timeoutMs: timeout_seconds * 1000,
+    blockCommands: block_commands,
+    outputChars: output_chars,
+    context: { workspace: context.workspace, project: context.project.map((name) => path.resolve(projectDir, name)) },
+    directives: file.directives.map(({ title, text, priority, status, agents }) => ({
+      title,
+      text,
+      priority,
+      isActive: status === 'active',
+      agents,
+    })),
+    directivesFrom: directives_from,
+    notify: {
+      to: notify.to,
+      onFailure: notify.failures,
+      longMs: notify.longer_than === undefined ? undefined : parseDuration(notify.longer_than),
+    },
+    recovery: { retriesMax: recovery.retries, afterMs: parseDuration(recovery.after) ?? 0 },
   };
 }
 
@@ -287,6 +392,35 @@ export function readSetVariables(
   const values = readVariables(env, envFile, problems);
   if (problems.length > 0) throw invalid(problems);
   return { envFile, values };
+}
+
+/**
+ * Values that must not be seen, of settings that may be wrong themselves: of an address its password, of a bot's token
+ * also the part behind its number.
+ */
+export function secretSettings(values: ReadonlyMap<string, Variable>): readonly KnownSecret[] {
+  return [...values].flatMap(([name, { value }]) => {
+    if (!(name in settingsSchema.shape) || noteOf(name).isSecret !== true) return [];
+    if (!URL.canParse(value) || !value.includes('://')) {
+      const [, behind] = /^\d+:(.+)$/.exec(value) ?? [];
+      return [value, ...(behind === undefined ? [] : [behind])].map((text) => ({ label: name, value: text }));
+    }
+    const { password } = new URL(value);
+    // A password that is a plain word, as in many a test set-up, would be taken out of every sentence with that word.
+    return /^[a-z]*$/i.test(password) ? [] : distinct([password, decoded(password)]).map((text) => ({ label: name, value: text }));
+  });
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function distinct(texts: readonly string[]): string[] {
+  return [...new Set(texts)];
 }
 
 /** Why a text cannot be the value of a setting; undefined when it can. */

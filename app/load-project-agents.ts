@@ -5,7 +5,9 @@ import { toolNames } from './compose/tools.ts';
 import { type Config, installDir } from './config.ts';
 
 /** The bundled agents and the project's own, which take the place of bundled ones of the same name. */
-export async function loadProjectAgents(config: Pick<Config, 'agentsDir'>): Promise<readonly AgentProfile[]> {
+export async function loadProjectAgents(
+  config: Pick<Config, 'agentsDir'> & Partial<Pick<Config, 'mcpServers'>>,
+): Promise<readonly AgentProfile[]> {
   const folders = [...new Set([path.join(installDir, 'agents'), config.agentsDir])];
-  return await loadAgents({ folders, knownTools: toolNames });
+  return await loadAgents({ folders, knownTools: toolNames, knownServers: [...(config.mcpServers?.keys() ?? [])] });
 }

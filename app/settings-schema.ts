@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { isProviderName, type ProviderName, providerOf, providers } from '#core/models/providers.ts';
+import { isDockerHosts } from './docker-hosts.ts';
 
 /** What is said about a setting. */
 export interface SettingNote {
@@ -45,6 +46,14 @@ export const settingsSchema = z.object({
   SWITCHYARD_AGENTS_DIR: note(z.string().default('agents'), {
     what: 'Folder of the agent files; relative to the project.',
     mend: 'Set a folder with *.md files.',
+  }),
+  SWITCHYARD_SKILLS_DIR: note(z.string().default('skills'), {
+    what: 'Folder of the project\'s skills; relative to the project.',
+    mend: 'Set a folder whose folders have a SKILL.md each.',
+  }),
+  SWITCHYARD_HOOKS_DIR: note(z.string().default('hooks'), {
+    what: 'Folder of the project\'s own hooks (*.ts); hooks.ts beside it counts too. Relative to the project.',
+    mend: 'Set a folder with *.ts files.',
   }),
   SWITCHYARD_CONFIG: note(z.string().default('switchyard.yaml'), {
     what: 'File of the settings a team keeps in git; relative to the project.',
@@ -155,6 +164,11 @@ export const settingsSchema = z.object({
     what: 'Sender of those e-mails.',
     mend: 'Set an e-mail address.',
   }),
+  BRAVE_API_KEY: secret('Key for searching the web with Brave; it may also be in the vault, as brave.'),
+  BRAVE_API_URL: httpUrl('Another address for Brave than https://api.search.brave.com.'),
+  TAVILY_API_KEY: secret('Key for searching the web with Tavily; it may also be in the vault, as tavily.'),
+  TAVILY_API_URL: httpUrl('Another address for Tavily than https://api.tavily.com.'),
+  SEARXNG_URL: httpUrl('A SearXNG server for searching the web; it may be in your own network.'),
   DOCKER_HOST: note(
     z
       .string()
@@ -165,6 +179,26 @@ export const settingsSchema = z.object({
       mend: 'Set it like unix:///var/run/docker.sock or tcp://host:2375.',
     },
   ),
+  DOCKER_HOSTS: note(z.string().refine(isDockerHosts).optional(), {
+    what: 'Several Docker engines in place of DOCKER_HOST, as name=address with commas between.',
+    mend: 'Set it like here=unix:///var/run/docker.sock,big=tcp://big:2376; see docs/guide/sandbox.md.',
+  }),
+  DOCKER_CERT_PATH: note(z.string().optional(), {
+    what: 'Folder of ca.pem, cert.pem and key.pem, for Docker engines reached by TLS.',
+    mend: 'Set an absolute path.',
+  }),
+  SWITCHYARD_SANDBOX_DISK: note(z.enum(['auto', 'loop', 'quota', 'watched']).default('auto'), {
+    what: 'How new workspaces are held to their size; auto takes the firmest way the Docker host has.',
+    mend: 'Set auto, loop, quota or watched.',
+  }),
+  SWITCHYARD_MASTER_KEY_FILE: note(z.string().optional(), {
+    what: 'File of the key that seals secrets, readable by its owner alone; without it one in the data directory.',
+    mend: 'Set the path of a file that only the user who runs the product can read.',
+  }),
+  SWITCHYARD_KMS_COMMAND: note(z.string().regex(/\S/).optional(), {
+    what: 'Program with arguments that wraps and unwraps keys in a key management service, in place of that file.',
+    mend: 'Set a program and its arguments, separated by spaces; it is not run by a shell.',
+  }),
   LOG_LEVEL: note(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'), {
     what: 'Least severe log lines to write.',
     mend: 'Set trace, debug, info, warn, error or silent.',

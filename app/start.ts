@@ -1,13 +1,18 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import type { ProcessMode } from '#cli/cli-deps.ts';
+import type { AgentProfile } from '#core/agents/agent-profile.ts';
 import { applyAgents } from '#core/agents/apply-agents.ts';
 import { aborted } from '#core/kit/aborted.ts';
 import { armFailpoint } from '#core/kit/failpoint.ts';
 import type { Log } from '#core/kit/log.ts';
 import { createSetupCode } from '#core/people/create-setup-code.ts';
+import type { SkillLibrary } from '#core/skills/skill-library.ts';
+import { redactWrites } from '#core/redaction/redact-writes.ts';
 import { gatewayParts, openGatewaySecrets } from './compose/gateway-parts.ts';
 import { type PrepareSandboxDeps, prepareSandbox } from './compose/prepare-sandbox.ts';
 import { type Part, runParts } from './compose/run-parts.ts';
+import { loadUserHooks } from './compose/open-hooks.ts';
+import { openSkills } from './compose/open-skills.ts';
 import { openServices, type Services } from './compose/services.ts';
 import { openWorker } from './compose/worker-parts.ts';
 import { type Config, installDir } from './config.ts';
@@ -15,35 +20,39 @@ import { openDatabaseSource, openMigrated } from './database-source.ts';
 import { gatewayFile } from './gateway-file.ts';
 import { type Greeting, greetingText } from './greeting.ts';
 import { loadProjectAgents } from './load-project-agents.ts';
+import type { Redaction } from './open-redaction.ts';
 
 /** Runs the parts of one process until the signal aborts, then stops them in reverse order. */
 export async function start(
   config: Config,
   mode: ProcessMode,
-  log: Log,
+  own: { readonly log: Log; readonly redaction: Redaction },
   signal: AbortSignal,
   print: (text: string) => void,
 ): Promise<void> {
+  const { log, redaction } = own;
   armFailpoint(config.failAt);
   for (const { name, asked, used } of config.limitClamps) log.warn({ name, asked, used }, 'limit out of bounds');
   // Read before anything is opened: a mistake in a file is told at once and leaves nothing behind.
   const profiles = await loadProjectAgents(config);
+  await using userHooks = mode === 'gateway' ? undefined : await loadUserHooks(config, log);
   await using source = await openDatabaseSource(config, log);
   await using database = await openMigrated(source, {
     connectionsMax: config.limits.databaseConnectionsMax,
     applicationName: `switchyard-${mode}`,
     log,
   });
-  const { db } = database;
+  const db = redactWrites(database.db, redaction.redactor);
   const applied = await applyAgents(db, profiles);
   log.info({ ...applied, unchanged: applied.unchanged.length }, 'agents applied');
-  const services = await openServices({ config, log, db, databaseUrl: source.url });
+  const services = await openServices({ config, log, db, databaseUrl: source.url, ...redaction });
   await using stack = new AsyncDisposableStack();
   stack.use(services.queue);
 
-  const parts: Part[] = [];
+  const parts: Part[] = [{ name: 'secrets', run: async (signal) => await services.secretWatch.run(signal) }];
   if (mode !== 'gateway') {
-    const worker = stack.use(await openWorker(services));
+    const worker = stack.use(await openWorker(services, userHooks?.hooks ?? []));
+    await tellSkills(openSkills(config), profiles, log);
     parts.push(...worker.parts);
     if (mode === 'all') parts.push(sandboxPart(worker.sandboxes, log, print));
   }
@@ -51,6 +60,17 @@ export async function start(
   log.info({ mode, database: source.kind, migrations: database.applied.length }, 'started');
   await runParts(parts, log, signal);
   log.info({ mode }, 'stopped');
+}
+
+/** A skill that is not used is noticed at once, not when somebody misses it. */
+async function tellSkills(library: SkillLibrary, profiles: readonly AgentProfile[], log: Log): Promise<void> {
+  for (const profile of profiles) {
+    for (const { name, scope, shadows, status } of await library.forAgent(profile)) {
+      const skill = { skill: name, scope, agent: profile.name };
+      if (status.state !== 'ready') log.warn({ ...skill, state: status.state, reason: status.reason }, 'skill not used');
+      else if (shadows.length > 0) log.info({ ...skill, shadows }, 'skill takes the place of another');
+    }
+  }
 }
 
 async function openGateway(
@@ -61,6 +81,10 @@ async function openGateway(
 ): Promise<readonly Part[]> {
   const { config, db, log } = services;
   const secrets = await openGatewaySecrets(config.dataDir);
+  services.secrets.replace(
+    'gateway',
+    Object.entries(secrets).map(([label, value]) => ({ label, value })),
+  );
   // Only `up` has a person at its terminal; elsewhere `pair --role owner` makes the code.
   const setupCode = mode === 'all' ? await createSetupCode({ db }) : undefined;
   const file = gatewayFile(config.dataDir);

@@ -1,6 +1,9 @@
 import type { AgentProfile } from '#core/agents/agent-profile.ts';
 import type { Db } from '#core/kit/database.ts';
 import type { LimitClamp, Limits } from '#core/kit/limits.ts';
+import type { KekSource } from '#core/vault/kek-source.ts';
+import type { Skill } from '#core/skills/skill.ts';
+import type { SkillLibrary } from '#core/skills/skill-library.ts';
 import type { Finding } from './finding.ts';
 import type { Questions } from './questions.ts';
 import type { Terminal } from './terminal.ts';
@@ -32,6 +35,20 @@ export interface SandboxLine {
   readonly agent: string;
   readonly state: string;
   readonly createdAt: string;
+}
+
+/** What one test script of a skill did. */
+interface SkillTestLine {
+  readonly script: string;
+  readonly exitCode: number | undefined;
+  readonly output: string;
+}
+
+/** A hook, and the file it comes from unless it is built in. */
+interface HookLine {
+  readonly name: string;
+  readonly priority: number;
+  readonly source: string;
 }
 
 /** Which of the product's parts a process runs. */
@@ -74,6 +91,16 @@ export interface CliDeps {
   describeInvalid(name: string, value: string): string | undefined;
   /** Whoever sits at the terminal; undefined where nobody can answer. */
   openQuestions(): Questions | undefined;
+  /** All of standard input, for where nobody can be asked. @throws AppError `command.invalid` when it is no text. */
+  readStdin(): Promise<string>;
+  /** The key that seals secrets. */
+  openKek(): KekSource;
+  /** The skills of this installation and project; reads nothing yet. */
+  openSkills(): { readonly library: SkillLibrary; readonly keepFolder: string };
+  /** Runs a skill's test scripts in a sandbox. @throws AppError `sandbox.unavailable`, `image.missing`. */
+  testSkill(skill: Skill, onOutput: (text: string) => void): Promise<readonly SkillTestLine[]>;
+  /** The hooks a worker would run, in their order. @throws AppError `hook.invalid` with each problem and its place. */
+  listHooks(): Promise<readonly HookLine[]>;
   /** @throws AppError `sandbox.unavailable` when no engine answers. */
   listSandboxes(): Promise<readonly SandboxLine[]>;
 }

@@ -9,9 +9,10 @@ export function addConfig(program: Command, deps: CliDeps): void {
     .command('check')
     .description('check all settings; secrets are never shown')
     .option('--json', 'print one JSON object')
-    .action((options: { json?: true }) => {
+    .action(async (options: { json?: true }) => {
       const view = deps.readSettings();
-      if (options.json === true) return printJson(deps.terminal, view);
+      const hooks = await deps.listHooks();
+      if (options.json === true) return printJson(deps.terminal, { ...view, hooks });
       const rows = view.settings.map(({ name, value, source, what }) => [name, value ?? '-', source, what]);
       printTable(deps.terminal, ['SETTING', 'VALUE', 'FROM', 'WHAT'], rows);
       printLine(deps.terminal);
@@ -20,6 +21,9 @@ export function addConfig(program: Command, deps: CliDeps): void {
       printLine(deps.terminal, `queue     ${view.queue}`);
       printLine(deps.terminal, `data      ${view.dataDir}`);
       printLine(deps.terminal, `agents    ${view.agentsDir}`);
+      printLine(deps.terminal);
+      const lines = hooks.map(({ name, priority, source }) => [name, String(priority), source]);
+      printTable(deps.terminal, ['HOOK', 'PRIORITY', 'FROM'], lines);
       printClamps(deps, view.limitClamps);
     });
   config

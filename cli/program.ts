@@ -15,7 +15,9 @@ import { addPeople } from './people.ts';
 import { addProcesses } from './processes.ts';
 import { addSessions } from './sessions.ts';
 import { addSetup } from './setup/setup.ts';
+import { addSkill } from './skill.ts';
 import { addSlack } from './slack.ts';
+import { addVault } from './vault.ts';
 import { addWebhooks } from './webhooks.ts';
 
 /** The whole command line. Nothing is read or opened before a command runs. */
@@ -43,9 +45,11 @@ export function buildProgram(deps: CliDeps): Command {
   addApprovals(program, deps);
   addBroadcast(program, deps);
   addWebhooks(program, deps);
+  addVault(program, deps);
   addAudit(program, deps);
   addOutbox(program, deps);
   addCosts(program, deps);
+  addSkill(program, deps);
   addSlack(program, deps);
   addDoctor(program, deps);
   addConfig(program, deps);

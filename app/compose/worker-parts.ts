@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { handleStuck } from '#core/approvals/handle-stuck.ts';
 import { forgetLists } from '#core/approvals/list-in-chat.ts';
 import { forgetBroadcasts, reportBroadcasts } from '#core/broadcast/report-broadcasts.ts';
@@ -11,33 +10,46 @@ import { createCooldownStore } from '#core/models/cooldown-store.ts';
 import { createPriceBook } from '#core/models/price-book.ts';
 import { createPriceStore } from '#core/models/price-store.ts';
 import { dropStale } from '#core/outbox/drop-stale.ts';
+import { forgetEgressUse } from '#core/egress/record-egress.ts';
+import { forgetSuperseded } from '#core/vault/remove-secret.ts';
 import { compileRolePolicies } from '#core/permissions/role-policy.ts';
 import { forgetPrompts } from '#core/questions/prompt-person.ts';
+import { openPlaces } from '#core/sandboxes/open-places.ts';
 import { forgetCalls } from '#core/webhooks/inspect-calls.ts';
 import { setEndpoints } from '#core/webhooks/set-endpoints.ts';
+import { BrowserSessions } from '#workers/browser/browser-sessions.ts';
 import { DeliveryLoop } from '#workers/delivery/delivery-loop.ts';
 import { LiveStage } from '#workers/delivery/live-stage.ts';
 import { createHooks } from '#workers/hooks/create-hooks.ts';
+import type { Hook } from '#workers/hooks/hook.ts';
+import type { TurnHooks } from '#workers/hooks/turn-hooks.ts';
 import { LaneRunner } from '#workers/lane/lane-runner.ts';
 import { WorkerPresence } from '#workers/lane/worker-presence.ts';
+import { createMcpTools } from '#workers/mcp/mcp-tools.ts';
+import type { McpServers } from '#workers/mcp/mcp-servers.ts';
 import { createModelPorts } from '#workers/models/model-ports.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
-import type { SandboxPort } from '#workers/sandbox/sandbox.ts';
+import type { PrepareSandboxFolder, SandboxPort } from '#workers/sandbox/sandbox.ts';
 import { createAskModel } from '#workers/turn/ask-model.ts';
 import { createGate } from '#workers/turn/gate.ts';
 import { runClaimedTurn } from '#workers/turn/run-claimed-turn.ts';
+import { redactTurns } from '#workers/turn/redact-turns.ts';
 import type { TurnDeps } from '#workers/turn/turn-deps.ts';
 import { callOutside } from '#workers/upkeep/call-outside.ts';
 import { every } from '#workers/upkeep/every.ts';
 import { sweepApprovals } from '#workers/upkeep/sweep-approvals.ts';
 import { sweepDeliveries } from '#workers/upkeep/sweep-deliveries.ts';
 import { sweepLanes } from '#workers/upkeep/sweep-lanes.ts';
-import { sandboxImage } from '../sandbox-image.ts';
 import { AccountWatch } from './account-watch.ts';
 import { deliveryDeps } from './delivery-deps.ts';
+import { openMcpServers } from './open-mcp.ts';
+import { type Outside, openOutside } from './outside.ts';
 import type { Part } from './run-parts.ts';
+import { openHooks } from './open-hooks.ts';
+import { sandboxOptions } from './sandbox-options.ts';
 import type { Services } from './services.ts';
 import { createToolsOf } from './tools.ts';
+import { openWorkerSkills, type WorkerSkills } from './worker-skills.ts';
 
 const secondMs = 1000;
 const hourMs = 3_600_000;
@@ -45,14 +57,21 @@ const hourMs = 3_600_000;
 /** The worker: lanes and turns, deliveries, upkeep. Everything it owns is disposed with the returned stack. */
 export async function openWorker(
   services: Services,
+  userHooks: readonly Hook[],
 ): Promise<{ readonly parts: readonly Part[]; readonly sandboxes: SandboxPort } & AsyncDisposable> {
   const { db, log, clock, queue, config, databaseUrl } = services;
   const stack = new AsyncDisposableStack();
   await setEndpoints({ db }, config.webhooks);
   const presence = stack.use(await WorkerPresence.open({ databaseUrl, log }));
-  const sandboxes = stack.use(openSandboxes(services));
+  const outside = stack.use(openOutside(services));
+  const mcp = stack.use(openMcpServers(services));
+  const skills = openWorkerSkills(services);
+  const sandboxes = stack.use(openSandboxes(services, [skills.prepareFolder]));
+  const browsers = stack.use(new BrowserSessions({ log }));
+  const own = stack.use(openHooks(services, sandboxes, [...skills.hooks, ...userHooks]));
+  const hooks = createHooks({ log }, own.hooks);
   const watch = new AccountWatch({ db, clock, log });
-  const turnDeps = createTurnDeps(services, sandboxes, watch);
+  const turnDeps = redactTurns(createTurnDeps(services, sandboxes, watch, { outside, browsers, mcp, skills, hooks }), services.redactor);
   const runner = new LaneRunner(
     {
       db,
@@ -81,6 +100,8 @@ export async function openWorker(
       await forgetPrompts({ db });
       await forgetLists({ db });
       await forgetBroadcasts({ db });
+      await forgetEgressUse({ db });
+      await forgetSuperseded({ db });
     }),
     upkeep('stale messages', 10 * secondMs, async () => await dropStale({ db })),
     upkeep('files', 3600 * secondMs, async () => await pruneFiles({ db })),
@@ -106,6 +127,7 @@ export async function openWorker(
           }),
       },
     ]),
+    { name: 'ready sandboxes', run: async (signal) => await sandboxes.keepReady(signal) },
     { name: 'lanes', run: async (signal) => await runner.run(signal) },
   ];
   return { parts, sandboxes, [Symbol.asyncDispose]: async () => await stack.disposeAsync() };
@@ -118,23 +140,31 @@ export async function openWorker(
   }
 }
 
-function openSandboxes({ config, log }: Services): DockerSandboxes {
-  return new DockerSandboxes(
-    { log },
-    {
-      ...(config.dockerHost === undefined ? {} : { dockerHost: config.dockerHost }),
-      image: sandboxImage,
-      instance: config.dataDir,
-      socketDirectory: path.join(config.dataDir, 'sockets'),
-      limits: {
-        pauseAfterMs: config.limits.sandboxPauseSeconds * secondMs,
-        removeAfterMs: config.limits.sandboxRemoveSeconds * secondMs,
-      },
-    },
-  );
+function openSandboxes(
+  { config, db, log }: Services,
+  prepareFolders: readonly PrepareSandboxFolder[],
+): DockerSandboxes {
+  return new DockerSandboxes({ log, places: openPlaces({ db }) }, { ...sandboxOptions(config), prepareFolders });
 }
 
-function createTurnDeps(services: Services, sandboxes: DockerSandboxes, watch: AccountWatch): TurnDeps {
+function createTurnDeps(
+  services: Services,
+  sandboxes: DockerSandboxes,
+  watch: AccountWatch,
+  {
+    outside,
+    browsers,
+    mcp,
+    skills,
+    hooks,
+  }: {
+    readonly outside: Outside;
+    readonly browsers: BrowserSessions;
+    readonly mcp: McpServers;
+    readonly skills: WorkerSkills;
+    readonly hooks: TurnHooks;
+  },
+): TurnDeps {
   const { db, log, clock, config, agents, queue } = services;
   const { limits } = config;
   const prices = createPriceBook({ store: createPriceStore({ db }), settings: config.prices, clock, log });
@@ -144,18 +174,33 @@ function createTurnDeps(services: Services, sandboxes: DockerSandboxes, watch: A
   // Previews and reactions go past the outbox: an account that is switched off has no sender.
   const findSender = (channel: string, account: string) =>
     watch.isEnabled({ channel, account }) ? senderOf(channel, account) : undefined;
+  const mcpTools = createMcpTools({
+    db,
+    log,
+    servers: mcp,
+    openSandbox: async (agent, { sessionId }, signal) => {
+      const spec = { sessionId, agent: agent.name, limits: agent.sandbox, egress: agent.egress, kind: 'core' as const };
+      return await sandboxes.open(spec, signal);
+    },
+  });
   return {
     db,
     log,
     clock,
     findAgent: async (name, version) => await agents.requireVersion(name, version),
-    toolsOf: createToolsOf({
-      db,
-      findSender: senderOf,
-      listAgents: async () => await agents.list(),
-      ring: async (wakes) => await queue.wakes.ring(wakes),
-    }),
-    hooks: createHooks([]),
+    toolsOf: createToolsOf(
+      {
+        db,
+        findSender: senderOf,
+        listAgents: async () => await agents.list(),
+        ring: async (wakes) => await queue.wakes.ring(wakes),
+        outside: outside.client,
+        searchWeb: outside.searchWeb,
+        browsers,
+      },
+      [skills.toolsOf, mcpTools],
+    ),
+    hooks,
     sandboxes,
     askModel: createAskModel({
       db,

@@ -1,11 +1,12 @@
-import { checkEngine } from '#workers/sandbox/check-engine.ts';
-import { openEngine } from '#workers/sandbox/docker-engine.ts';
+import { pino } from 'pino';
+import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
+import { sandboxOptions } from '../compose/sandbox-options.ts';
 import type { Config } from '../config.ts';
-import { sandboxImage } from '../sandbox-image.ts';
 
-/** Whether an engine answers and has the sandbox image. */
+/** Whether the Docker engines answer and have the sandbox image, and how firmly workspaces are held to their size. */
 export async function checkSandbox(
-  config: Pick<Config, 'dockerHost'>,
+  config: Config,
 ): Promise<{ readonly ok: boolean; readonly detail: string; readonly mend?: string }> {
-  return await checkEngine(openEngine(config.dockerHost), sandboxImage);
+  await using sandboxes = new DockerSandboxes({ log: pino({ level: 'silent' }) }, sandboxOptions(config));
+  return await sandboxes.check();
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { egressRuleSchema } from '../egress/egress-rule.ts';
 import { grantItemSchema } from '../permissions/grant-item.ts';
 
 /** How much an agent may do before a person is asked. */
@@ -9,9 +10,18 @@ export const sandboxLimitsSchema = z.strictObject({
   memory_mb: z.int().min(64).max(16_384).default(512),
   cpus: z.number().min(0.1).max(16).default(1),
   pids: z.int().min(32).max(4096).default(256),
+  /** Size of the workspace: everything the agent keeps in files. */
+  disk_mb: z.int().min(16).max(65_536).default(1024),
   /** Longest one tool call may run, in seconds. */
   timeout_seconds: z.int().min(1).max(3600).default(120),
   image: z.string().optional(),
+  /** `gateway`: the hosts of the agent's egress rules, through a proxy of the worker; there is no other way out. */
+  network: z.enum(['none', 'gateway']).default('none'),
+  /** A runtime the Docker engine knows, such as `runsc` (gVisor) or `kata`; the engine's default when absent. */
+  runtime: z
+    .string()
+    .regex(/^[a-zA-Z0-9][\w.-]{0,63}$/)
+    .optional(),
 });
 
 /** The YAML front matter of `agents/*.md`. */
@@ -29,6 +39,10 @@ export const agentFrontMatterSchema = z.strictObject({
   effort: z.enum(['none', 'low', 'medium', 'high', 'max']).optional(),
   output_tokens_max: z.int().min(64).max(128_000).default(8192),
   tools: z.array(z.string()).default([]),
+  /** MCP servers of the project's file whose approved tools it may call. */
+  mcp: z.array(z.string()).default([]),
+  /** Skills it may load; those of its own folder are always its. */
+  skills: z.union([z.literal('all'), z.array(z.string())]).default([]),
   grants: z.array(grantItemSchema).default([]),
   autonomy: autonomySchema.default('supervised'),
   /** Semi-autonomous agents ask above these. */
@@ -39,6 +53,8 @@ export const agentFrontMatterSchema = z.strictObject({
     .strictObject({ daily_usd: z.number().positive().optional(), monthly_usd: z.number().positive().optional() })
     .optional(),
   sandbox: sandboxLimitsSchema.prefault({}),
+  /** What may be reached outside, by tools and by the sandbox; nothing unless told. */
+  egress: z.array(egressRuleSchema).default([]),
   approval: z
     .strictObject({
       expires_minutes: z.int().min(1).max(10_080).default(30),
@@ -47,6 +63,8 @@ export const agentFrontMatterSchema = z.strictObject({
       requester_may_approve: z.boolean().default(true),
     })
     .prefault({}),
+  /** Hooks that do not run for this agent, by name. */
+  hooks: z.strictObject({ disable: z.array(z.string()).default([]) }).prefault({}),
 });
 
 export type AgentFrontMatter = z.infer<typeof agentFrontMatterSchema>;

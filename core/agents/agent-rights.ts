@@ -8,10 +8,13 @@ import type { AgentProfile } from './agent-profile.ts';
 const policies = new WeakMap<AgentProfile, Policy>();
 
 /** The grants of an agent, compiled. @throws AppError `grant.invalid`, which the loader has ruled out. */
-function agentPolicy(profile: AgentProfile): Policy {
+export function agentPolicy(profile: AgentProfile): Policy {
   const found = policies.get(profile);
   if (found !== undefined) return found;
-  const policy = compilePolicy(`agent ${profile.name}`, profile.grants, (index) => {
+  // Listing a skill is the permission to load it; a `deny` of the profile still wins.
+  const grants = [...profile.grants, { allow: 'skill.use' }];
+  const policy = compilePolicy(`agent ${profile.name}`, grants, (index) => {
+    if (index === profile.grants.length) return `${profile.source} skills`;
     const line = profile.grantLines?.[index];
     return line === undefined ? `${profile.source} grant ${index + 1}` : `${profile.source}:${line}`;
   });

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { AppError } from '../kit/errors.ts';
+import { didYouMean } from '../kit/nearest-word.ts';
 import type { AgentProfile } from './agent-profile.ts';
 import { parseAgent } from './parse-agent.ts';
 
@@ -9,6 +10,8 @@ export interface LoadOptions {
   readonly folders: readonly string[];
   /** When given, the tools of every profile are checked against it. */
   readonly knownTools?: readonly string[];
+  /** When given, the MCP servers of every profile are checked against it. */
+  readonly knownServers?: readonly string[];
 }
 
 /** A profile is read by people; one larger than this is not a profile. */
@@ -37,6 +40,10 @@ export async function loadAgents(options: LoadOptions): Promise<readonly AgentPr
         problems.push(
           `${source}:1:1 the agent is named "${parsed.profile.name}", so its file is ${parsed.profile.name}.md`,
         );
+      }
+      const stranger = parsed.profile.mcp.find((name) => options.knownServers?.includes(name) === false);
+      if (stranger !== undefined) {
+        problems.push(`${source}:1:1 unknown MCP server "${stranger}"${didYouMean(stranger, options.knownServers ?? [])}`);
       }
       byName.set(parsed.profile.name, parsed.profile);
     }

@@ -1,5 +1,6 @@
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
+import { ruleProblems } from '../egress/egress-rule.ts';
 import { sha256 } from '../kit/ids.ts';
 import { didYouMean } from '../kit/nearest-word.ts';
 import { approverProblem, compileGrant, isApproverRule } from '../permissions/grant.ts';
@@ -130,8 +131,23 @@ function checkMeaning(
   profile.approval.approvers.forEach((rule, index) => {
     if (!isApproverRule(rule)) add(['approval', 'approvers', index], approverProblem(rule));
   });
+  checkEgress(profile, add);
   if (profile.ask_above !== undefined && profile.autonomy !== 'semi-autonomous') {
     add(['ask_above'], `ask_above works with autonomy: semi-autonomous only, and this is ${profile.autonomy}`);
+  }
+}
+
+/** Rules and the network they need, each of which does nothing without the other. */
+function checkEgress(profile: AgentFrontMatter, add: (path: Path, message: string) => void): void {
+  const { egress, sandbox } = profile;
+  egress.forEach((rule, index) => {
+    for (const { key, message } of ruleProblems(rule)) add(['egress', index, key], message);
+    if (rule.from === 'sandbox' && sandbox.network === 'none') {
+      add(['egress', index, 'from'], 'this rule is for the sandbox, which has no network; set sandbox: { network: gateway }');
+    }
+  });
+  if (sandbox.network === 'gateway' && !egress.some((rule) => rule.from !== 'tools')) {
+    add(['sandbox', 'network'], 'the gateway lets out what egress rules cover, and none is for the sandbox; add one');
   }
 }
 

@@ -77,6 +77,9 @@ function describe(approval: Approval): OutboundPart[] {
     const place = action.workingDirectory === undefined ? '' : `# in ${action.workingDirectory}\n`;
     return [{ type: 'code', language: 'sh', text: `${place}${shorten(action.resource)}` }];
   }
+  if (action.permission === 'tool.python') {
+    return [{ type: 'code', language: 'python', text: shorten(approval.summary) }];
+  }
   return [{ type: 'code', text: shorten(`${action.tool}: ${approval.summary}`) }];
 }
 

@@ -18,6 +18,8 @@ export const approvalActionSchema = z.object({
   /** The permission that was asked for, kept so that "allow always" can be remembered. */
   permission: z.string(),
   resource: z.string(),
+  /** What it does besides; the approval covers all of it. */
+  also: z.array(z.object({ permission: z.string(), resource: z.string() })).optional(),
 });
 
 export type ApprovalAction = z.infer<typeof approvalActionSchema>;
@@ -62,7 +64,9 @@ export interface Approval {
 }
 
 /** What decides who may answer. */
-export type ApprovalRules = Pick<Approval, 'requesterId' | 'approvers' | 'requesterMayApprove' | 'risk'>;
+export type ApprovalRules = Pick<Approval, 'requesterId' | 'approvers' | 'requesterMayApprove' | 'risk'> & {
+  readonly action?: Pick<ApprovalAction, 'also'>;
+};
 
 /** Who answers, as the database knows them at that moment. */
 export interface Decider {
@@ -82,15 +86,18 @@ export function approvalCardKey(approvalId: string, name?: string): string {
 
 /**
  * The answers that are offered. What is of high risk is asked every time: nobody should be able to allow it for good by
- * one press in a chat.
+ * one press in a chat. What does several things at once is, too: remembered apart, each of them would be allowed alone,
+ * and who lets a file be moved has not let it be deleted.
  */
-function offeredDecisions(risk: Risk): readonly ApprovalDecision[] {
-  return risk === 'high' ? ['approve', 'deny'] : ['approve', 'deny', 'always_session', 'always_agent'];
+function offeredDecisions({ risk, action }: Pick<ApprovalRules, 'risk' | 'action'>): readonly ApprovalDecision[] {
+  return risk === 'high' || action?.also !== undefined
+    ? ['approve', 'deny']
+    : ['approve', 'deny', 'always_session', 'always_agent'];
 }
 
 /** The buttons of a card. */
-export function offeredPresses(risk: Risk): readonly ApprovalPress[] {
-  const [approve, deny, ...always] = offeredDecisions(risk);
+export function offeredPresses(approval: Pick<ApprovalRules, 'risk' | 'action'>): readonly ApprovalPress[] {
+  const [approve, deny, ...always] = offeredDecisions(approval);
   return [approve, deny, 'deny_reason' as const, ...always].filter((press) => press !== undefined);
 }
 
@@ -108,7 +115,11 @@ export function refusalOf(approval: ApprovalRules, decider: Decider, decision: A
   if (decision === 'always_agent' && decider.role === 'member') {
     return 'allowing it for every session takes an owner or an administrator';
   }
-  if (!offeredDecisions(approval.risk).includes(decision)) return 'what is of high risk is asked every time';
+  if (!offeredDecisions(approval).includes(decision)) {
+    return approval.risk === 'high'
+      ? 'what is of high risk is asked every time'
+      : 'what does several things at once is asked every time';
+  }
   return undefined;
 }
 

@@ -11,7 +11,7 @@ export async function showCards(tx: Tx, approval: Approval, cards: readonly Appr
   await insertCards(tx, cards);
   let tokens: PressTokens = {};
   for (const card of cards) {
-    tokens = await mintTokens(tx, approval, card.conversation, offeredPresses(approval.risk));
+    tokens = await mintTokens(tx, approval, card.conversation, offeredPresses(approval));
     await putMessages(tx, [approvalCard(approval, card, tokens)]);
   }
   return tokens;
@@ -25,7 +25,7 @@ export async function refreshCards(tx: Tx, approvals: readonly Approval[]): Prom
     const approval = byId.get(card.approvalId);
     if (approval === undefined) continue;
     if (approval.state === 'pending') {
-      const tokens = await mintTokens(tx, approval, card.conversation, offeredPresses(approval.risk));
+      const tokens = await mintTokens(tx, approval, card.conversation, offeredPresses(approval));
       await putMessages(tx, [approvalCard(approval, card, tokens)]);
     } else await putMessages(tx, [settledCard(approval, card)]);
   }

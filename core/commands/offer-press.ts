@@ -1,6 +1,7 @@
 import { endEvent } from '../inbox/end-event.ts';
 import type { KnownEvent } from '../inbox/known-event.ts';
 import type { Db, Tx } from '../kit/database.ts';
+import { decideTools } from '../mcp/decide-tools.ts';
 import type { Offer } from '../offers/offer.ts';
 import { type OfferOutcome, settleOffer } from '../offers/settle-offer.ts';
 import { putMessages } from '../outbox/put-messages.ts';
@@ -12,7 +13,7 @@ import type { RunCommand } from './command.ts';
 import type { CommandDeps } from './command-deps.ts';
 import type { PressHandler } from './press.ts';
 
-/** Presses of offers: letting somebody in, joining two people, a command that came late. */
+/** Presses of offers: letting somebody in, joining two people, a command that came late, tools of MCP servers. */
 export function offerPress(deps: {
   readonly db: Db;
   readonly acknowledge: CommandDeps['acknowledge'];
@@ -99,5 +100,11 @@ async function carryOut(tx: Tx, known: KnownEvent, offer: Offer, isAccepted: boo
     }
     case 'late_command':
       return;
+    case 'mcp_tools': {
+      const { server, tools } = subject;
+      // What changed meanwhile stays as it is and was announced again.
+      await decideTools(tx, { server, tools, isApproved: isAccepted, personId: known.person.id, via: 'button' });
+      return;
+    }
   }
 }

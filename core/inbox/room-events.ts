@@ -2,7 +2,7 @@ import { moveRoom } from '../channels/move-room.ts';
 import { noteRoom } from '../channels/note-room.ts';
 import type { RoomState } from '../channels/room.ts';
 import type { Db } from '../kit/database.ts';
-import { findSecret } from '../kit/find-secret.ts';
+import { findSecret } from '../redaction/find-secret.ts';
 import type { Log } from '../kit/log.ts';
 import { type AmendDeps, deleteMessage, editMessage } from '../turns/amend-message.ts';
 import type { InboundEvent } from './inbound.ts';

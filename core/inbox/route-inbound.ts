@@ -3,7 +3,7 @@ import type { CommandDeps } from '../commands/command-deps.ts';
 import { commandInWords } from '../commands/command-in-words.ts';
 import type { Db } from '../kit/database.ts';
 import { AppError, isAppError } from '../kit/errors.ts';
-import { findSecret } from '../kit/find-secret.ts';
+import { findSecret } from '../redaction/find-secret.ts';
 import type { Log } from '../kit/log.ts';
 import { putMessages } from '../outbox/put-messages.ts';
 import type { ChannelAccess } from '../people/access.ts';

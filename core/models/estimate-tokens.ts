@@ -1,7 +1,13 @@
-import type { ModelMessage, ModelRequest, Part } from './model-port.ts';
+import type { ImagePart, ModelMessage, ModelRequest, ModelTool, Part } from './model-port.ts';
 
-/** A picture costs vendors between 85 and about 1,600 tokens; the upper end keeps a hold sufficient. */
-const imageTokens = 1600;
+/** A picture of unknown size: the most that the newest high-resolution models count for one. */
+const imageTokensMax = 4_800;
+/** The least, and what an edge of a few pixels is rounded up to. */
+const imageTokensMin = 100;
+/** Anthropic counts width times height over 750; what OpenAI and Google count for the same size lies below it. */
+const pixelsPerToken = 750;
+/** OpenAI's small models before version 5 count pictures by tiles and at many times the price in tokens. */
+const tiled = { model: /(^|\/)gpt-4o-mini/, base: 2_833, each: 5_667 } as const;
 /** Role markers and separators around each message; vendors document 3 to 4. */
 const messageTokens = 4;
 /** Fixed instructions vendors put in front of the first tool (346 tokens on Claude). */
@@ -50,34 +56,61 @@ function nonAsciiTokens(code: number): number {
 }
 
 /** Tokens of one message, including calls, results and pictures. */
-function estimateMessageTokens(message: ModelMessage): number {
+function estimateMessageTokens(message: ModelMessage, model: string): number {
   let tokens = messageTokens;
-  for (const part of message.parts) tokens += partTokens(part);
+  for (const part of message.parts) tokens += partTokens(part, model);
   return tokens;
 }
 
-/** Tokens a request puts in, estimated high: messages and tool definitions. */
-export function estimateRequestTokens(request: Pick<ModelRequest, 'messages' | 'tools'>): number {
+/** Tokens a request puts in, estimated high: messages and tool definitions. Pictures cost by model where it is named. */
+export function estimateRequestTokens(
+  request: Pick<ModelRequest, 'messages' | 'tools'> & { readonly model?: string },
+): number {
   let tokens = request.tools.length === 0 ? 0 : toolsPreambleTokens;
-  for (const message of request.messages) tokens += estimateMessageTokens(message);
-  for (const tool of request.tools) {
-    tokens += 8 + estimateTextTokens(tool.name) + estimateTextTokens(tool.description);
-    tokens += estimateTextTokens(JSON.stringify(tool.parameters));
-  }
+  for (const message of request.messages) tokens += estimateMessageTokens(message, request.model ?? '');
+  for (const tool of request.tools) tokens += estimateToolTokens(tool);
   return tokens;
 }
 
-function partTokens(part: Part): number {
+/** Tokens one tool definition puts into every request of an agent that has it. */
+export function estimateToolTokens(tool: ModelTool): number {
+  return (
+    8 +
+    estimateTextTokens(tool.name) +
+    estimateTextTokens(tool.description) +
+    estimateTextTokens(JSON.stringify(tool.parameters))
+  );
+}
+
+/** Tokens of a picture, estimated high. */
+function estimateImageTokens(image: Pick<ImagePart, 'width' | 'height'>, model: string): number {
+  const { width, height } = image;
+  if (tiled.model.test(model)) return tiled.base + tiled.each * tilesOf(width ?? 2048, height ?? 768);
+  if (width === undefined || height === undefined) return imageTokensMax;
+  return Math.min(imageTokensMax, Math.max(imageTokensMin, Math.ceil((width * height) / pixelsPerToken)));
+}
+
+/** Tiles of 512 pixels after the picture was made to fit 2048 by 2048 and its shorter edge 768. */
+function tilesOf(width: number, height: number): number {
+  const fit = Math.min(1, 2048 / Math.max(width, height));
+  const scale = fit * Math.min(1, 768 / (Math.min(width, height) * fit));
+  return Math.max(1, Math.ceil((width * scale) / 512) * Math.ceil((height * scale) / 512));
+}
+
+function partTokens(part: Part, model: string): number {
   switch (part.type) {
     case 'text':
     case 'reasoning':
     case 'refusal':
       return estimateTextTokens(part.text);
     case 'image':
-      return imageTokens;
+      return estimateImageTokens(part, model);
     case 'tool_call':
       return 8 + estimateTextTokens(part.name) + estimateTextTokens(part.rawArguments);
-    case 'tool_result':
-      return 8 + estimateTextTokens(part.text);
+    case 'tool_result': {
+      let tokens = 8 + estimateTextTokens(part.text);
+      for (const image of part.images ?? []) tokens += estimateImageTokens(image, model);
+      return tokens;
+    }
   }
 }

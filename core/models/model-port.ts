@@ -3,11 +3,28 @@ import type { Json } from '../kit/json.ts';
 /** One piece of a message to or from a model. */
 export type Part =
   | { readonly type: 'text'; readonly text: string }
-  | { readonly type: 'image'; readonly mime: string; readonly dataBase64: string }
+  | ImagePart
   | { readonly type: 'reasoning'; readonly text: string }
   | ToolCallPart
-  | { readonly type: 'tool_result'; readonly callId: string; readonly text: string; readonly isError: boolean }
+  | {
+      readonly type: 'tool_result';
+      readonly callId: string;
+      readonly text: string;
+      readonly isError: boolean;
+      /** Pictures that belong to the result. */
+      readonly images?: readonly ImagePart[];
+    }
   | { readonly type: 'refusal'; readonly text: string };
+
+/** A picture, whole. A model that cannot see is told in its place that there is one. */
+export interface ImagePart {
+  readonly type: 'image';
+  readonly mime: string;
+  readonly dataBase64: string;
+  /** In pixels, where known; what a picture costs depends on it. */
+  readonly width?: number;
+  readonly height?: number;
+}
 
 /** A tool call as the model made it. `rawArguments` is the untouched text; `arguments` only where it parsed strictly. */
 export interface ToolCallPart {

@@ -53,7 +53,10 @@ const inputMargin = 1.1;
  * The most one call may cost: all input at the dearer of the plain and the cache-write price, and every answer token
  * that is allowed. This is what a budget holds before the call.
  */
-export function worstCase(price: Price, request: Pick<ModelRequest, 'messages' | 'tools' | 'outputTokensMax'>): Micros {
+export function worstCase(
+  price: Price,
+  request: Pick<ModelRequest, 'messages' | 'tools' | 'outputTokensMax'> & { readonly model?: string },
+): Micros {
   if (price.source === 'free') return 0n;
   const input = Math.ceil(estimateRequestTokens(request) * inputMargin);
   const usage = { input, cacheRead: 0, output: request.outputTokensMax, reasoning: 0, source: 'estimated' } as const;

@@ -21,6 +21,8 @@ export interface CompatFlags {
   readonly encryptedReasoning: boolean;
   /** Servers that read only `x-api-key` and ignore the SDK's bearer token. */
   readonly apiKeyHeader: boolean;
+  /** Whether the model takes pictures; others answer one with 400 and are told in words that there is one. */
+  readonly vision: boolean;
 }
 
 /** What an operator may set for one provider; keys come from the environment or the vault, never from files. */
@@ -179,7 +181,12 @@ const baseFlags: CompatFlags = {
   outputFromTotal: false,
   encryptedReasoning: false,
   apiKeyHeader: false,
+  vision: false,
 };
+
+/** Models that see, by the names they go under at hosts that carry many vendors' models. */
+const seeingModels =
+  /(^|\/)(gpt-4o|gpt-4\.1|gpt-4-turbo|gpt-[5-9]|chatgpt-4o|o1(?!-mini|-preview)|o3(?!-mini)|o[4-9]|claude-|gemini-|gemma-?[3-9]|llama-?4|pixtral|mistral-(small|medium)-?3|llava|bakllava|moondream|minicpm-v|internvl|glm-\d(\.\d)?v|grok-[4-9])|vision|[-_.\d]vl([-_:.]|$)/i;
 
 interface CompatRule {
   readonly provider?: ProviderName;
@@ -190,6 +197,7 @@ interface CompatRule {
 
 /** Later rules win. A rule counts when everything it names matches. */
 const compatRules: readonly CompatRule[] = [
+  { model: seeingModels, flags: { vision: true } },
   { host: /(^|\.)api\.openai\.com$/, flags: { instructionsRole: 'developer', promptCacheKey: true } },
   // OpenAI's reasoning models refuse `max_tokens` on every host that carries them.
   { model: /(^|\/)(o\d|gpt-[5-9])/, flags: { maxTokensField: 'max_completion_tokens' } },

@@ -28,6 +28,12 @@ const subjectSchema = z.discriminatedUnion('kind', [
       }),
     ),
   }),
+  /** Tools of an MCP server that agents may use from then on, each exactly as it was shown. */
+  z.object({
+    kind: z.literal('mcp_tools'),
+    server: z.string(),
+    tools: z.array(z.object({ name: z.string(), digest: z.string() })),
+  }),
 ]);
 
 export type OfferSubject = z.infer<typeof subjectSchema>;
@@ -60,5 +66,7 @@ export function buttonLabels(kind: OfferSubject['kind']): readonly [string, stri
       return ['Join them', 'Refuse'];
     case 'late_command':
       return ['Do it now', 'Drop it'];
+    case 'mcp_tools':
+      return ['Allow', 'Refuse'];
   }
 }

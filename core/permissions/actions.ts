@@ -13,8 +13,11 @@ interface ActionRow {
  */
 export const actionTable = {
   'tool.exec': { resource: 'command', title: 'run a command' },
+  'tool.python': { resource: 'name', title: 'run Python code' },
+  'tool.job': { resource: 'name', title: 'look after background jobs' },
   'file.read': { resource: 'path', title: 'read a file' },
   'file.write': { resource: 'path', title: 'write a file' },
+  'file.delete': { resource: 'path', title: 'delete a file' },
   'file.list': { resource: 'path', title: 'list files' },
   'file.search': { resource: 'path', title: 'search files' },
   'file.send': { resource: 'path', title: 'send a file to the thread' },
@@ -25,6 +28,7 @@ export const actionTable = {
   'session.end': { resource: 'name', title: 'end a session' },
   'budget.read': { resource: 'name', title: 'read costs and budgets' },
   'budget.write': { resource: 'name', title: 'change a budget' },
+  'skill.use': { resource: 'name', title: 'use a skill' },
   'message.send': { resource: 'name', title: 'send a message' },
   'person.ask': { resource: 'name', title: 'ask a person a question' },
   'topic.publish': { resource: 'name', title: 'publish on a topic' },
@@ -32,6 +36,9 @@ export const actionTable = {
   'blackboard.read': { resource: 'name', title: 'read the blackboard' },
   'blackboard.write': { resource: 'name', title: 'write on the blackboard' },
   'http.request': { resource: 'host', title: 'make a web request' },
+  'browser.use': { resource: 'host', title: 'use a web page in the browser' },
+  'web.search': { resource: 'name', title: 'search the web' },
+  'mcp.call': { resource: 'name', title: 'call a tool of an MCP server' },
 } as const satisfies Record<string, ActionRow>;
 
 export type Action = keyof typeof actionTable;

@@ -9,6 +9,8 @@ type Node =
 export interface Glob {
   readonly source: string;
   matches(text: string): boolean;
+  /** Whether some text that begins with `prefix` matches. */
+  mayBegin(prefix: string): boolean;
 }
 
 const slash = '/'.charCodeAt(0);
@@ -66,7 +68,7 @@ function compile(source: string, nodes: readonly Node[]): Glob {
   const firstSpecial = nodes.findIndex((node) => node.type !== 'char');
   if (firstSpecial === -1) {
     const literal = String.fromCharCode(...nodes.map((node) => (node.type === 'char' ? node.code : 0)));
-    return { source, matches: (text) => text === literal };
+    return { source, matches: (text) => text === literal, mayBegin: (text) => literal.startsWith(text) };
   }
   const prefix = String.fromCharCode(
     ...nodes.slice(0, firstSpecial).map((node) => (node.type === 'char' ? node.code : 0)),
@@ -74,14 +76,29 @@ function compile(source: string, nodes: readonly Node[]): Glob {
   const rest = nodes.slice(firstSpecial);
   const last = rest[0];
   if (rest.length === 1 && last?.type === 'run' && last.isDeep) {
-    return { source, matches: (text) => text.startsWith(prefix) };
+    return { source, matches: (text) => text.startsWith(prefix), mayBegin: (text) => isOneTheStart(prefix, text) };
   }
-  return { source, matches: (text) => text.startsWith(prefix) && simulate(rest, text, prefix.length) };
+  return {
+    source,
+    matches: (text) => text.startsWith(prefix) && simulate(rest, text, prefix.length)[rest.length] === 1,
+    // Whatever node is alive, a text can be made that goes on from it.
+    mayBegin: (text) =>
+      text.length <= prefix.length
+        ? prefix.startsWith(text)
+        : text.startsWith(prefix) && simulate(rest, text, prefix.length).includes(1),
+  };
 }
 
-/** Runs all ways through the pattern side by side: one set of live nodes per character, so nothing is tried twice. */
-function simulate(nodes: readonly Node[], text: string, from: number): boolean {
-  let live = new Uint8Array(nodes.length + 1);
+function isOneTheStart(one: string, other: string): boolean {
+  return one.startsWith(other) || other.startsWith(one);
+}
+
+/**
+ * Runs all ways through the pattern side by side: one set of live nodes per character, so nothing is tried twice.
+ * @returns which nodes are alive behind the text; the last is the pattern's end.
+ */
+function simulate(nodes: readonly Node[], text: string, from: number): Uint8Array {
+  let live: Uint8Array = new Uint8Array(nodes.length + 1);
   enter(nodes, live, 0);
   for (let i = from; i < text.length; i++) {
     const code = text.charCodeAt(i);
@@ -98,10 +115,10 @@ function simulate(nodes: readonly Node[], text: string, from: number): boolean {
         isAlive = true;
       }
     }
-    if (!isAlive) return false;
     live = next;
+    if (!isAlive) break;
   }
-  return live[nodes.length] === 1;
+  return live;
 }
 
 /** Marks a node and everything reachable from it without a character. */

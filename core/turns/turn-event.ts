@@ -9,6 +9,9 @@ const attachedFileSchema = z.object({
   bytes: z.number().optional(),
 });
 
+/** A stored file that holds a picture. */
+const pictureSchema = z.object({ blobId: z.string(), mime: z.string() });
+
 /** A file that was fetched, or why it was not. */
 const receivedFileSchema = z.object({
   name: z.string(),
@@ -19,6 +22,8 @@ const receivedFileSchema = z.object({
   path: z.string().optional(),
   /** The content of a small text. */
   text: z.string().optional(),
+  /** The file itself, for a picture that models can be shown. */
+  picture: pictureSchema.optional(),
   /** One sentence. */
   problem: z.string().optional(),
 });
@@ -66,7 +71,7 @@ export const turnEventSchema = z.discriminatedUnion('kind', [
     text: z.string(),
     isError: z.boolean(),
     /** Pictures that belong to the result: stored files. */
-    images: z.array(z.object({ blobId: z.string(), mime: z.string() })).optional(),
+    images: z.array(pictureSchema).optional(),
   }),
   z.object({ kind: z.literal('approval_requested'), callId: z.string(), approvalId: z.string(), summary: z.string() }),
   z.object({ kind: z.literal('question_asked'), callId: z.string(), questionId: z.string(), text: z.string() }),

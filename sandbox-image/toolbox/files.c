@@ -82,13 +82,39 @@ int files_open(const char *resolved, int flags) {
   return (int)syscall(SYS_openat2, workspace, resolved, &how, sizeof how);
 }
 
-static int make_parents(const char *resolved) {
-  char part[PATH_MAX];
-  for (const char *slash = strchr(resolved, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-    snprintf(part, sizeof part, "%.*s", (int)(slash - resolved), resolved);
-    if (mkdirat(workspace, part, 0755) != 0 && errno != EEXIST) return -errno;
+int files_open_parent(const char *resolved, bool make, const char **leaf) {
+  int fd = openat(workspace, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  const char *at = resolved;
+  for (const char *slash; fd >= 0 && (slash = strchr(at, '/')) != NULL; at = slash + 1) {
+    char part[NAME_MAX + 1];
+    int length = snprintf(part, sizeof part, "%.*s", (int)(slash - at), at);
+    int next = -1;
+    if (length > NAME_MAX) errno = ENAMETOOLONG;
+    else next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (next < 0 && errno == ENOENT && make && (mkdirat(fd, part, 0755) == 0 || errno == EEXIST))
+      next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int failed = errno;
+    close(fd);
+    errno = failed;
+    fd = next;
   }
-  return 0;
+  *leaf = at;
+  return fd < 0 ? -errno : fd;
+}
+
+int files_resolve_entry(const char *path, bool may_be_new, char out[4096]) {
+  char wanted[PATH_MAX], relative[PATH_MAX], parent[PATH_MAX];
+  if (path == NULL) return -EINVAL;
+  int failed = normalise(path, wanted);
+  if (failed != 0) return failed;
+  if ((failed = below_workspace(wanted, relative)) != 0) return failed;
+  if (strcmp(relative, ".") == 0) return -EBUSY;
+  char *slash = strrchr(wanted, '/');
+  *slash = 0;
+  if ((failed = files_resolve(wanted, may_be_new, parent)) != 0) return failed;
+  bool at_root = strcmp(parent, ".") == 0;
+  int length = snprintf(out, PATH_MAX, "%s%s%s", at_root ? "" : parent, at_root ? "" : "/", slash + 1);
+  return length < 0 || length >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
 // A plain file only: a FIFO or device would block or have effects.
@@ -124,27 +150,6 @@ void files_read(const request *from) {
   if (failed != 0) wire_fail(id, failed);
   else wire_send(data, got, "{\"id\":%lld,\"kind\":\"done\",\"total\":%lld}", (long long)id, (long long)info.st_size);
   free(data);
-}
-
-void files_write(const request *from) {
-  int64_t id = json_number(&from->header, "id", 0);
-  bool append = json_number(&from->header, "append", 0) != 0;
-  char resolved[PATH_MAX];
-  struct stat info;
-  int fd = files_resolve(json_text(&from->header, "path"), true, resolved);
-  if (fd == 0) fd = make_parents(resolved);
-  if (fd == 0) fd = open_plain(resolved, O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC), &info);
-  if (fd < 0) return wire_fail(id, -fd);
-  size_t done = 0;
-  int failed = 0;
-  while (done < from->body_length && failed == 0) {
-    ssize_t step = write(fd, from->body + done, from->body_length - done);
-    if (step < 0) failed = errno;
-    else done += (size_t)step;
-  }
-  if (close(fd) != 0 && failed == 0) failed = errno;
-  if (failed != 0) wire_fail(id, failed);
-  else wire_send(NULL, 0, "{\"id\":%lld,\"kind\":\"done\",\"bytes\":%lld}", (long long)id, (long long)done);
 }
 
 typedef struct {

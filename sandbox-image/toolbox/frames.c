@@ -1,5 +1,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,53 +12,9 @@
 
 #include "toolbox.h"
 
-typedef struct {
-  char *data;
-  size_t start, length, room;
-} buffer;
-
 static int connection = -1;
 static struct stat dialled;
 static buffer incoming, outgoing;
-
-static void *must(void *memory) {
-  // Without memory there is nothing to say; the worker sees the connection end and replaces the container.
-  if (memory == NULL) _exit(70);
-  return memory;
-}
-
-static void reserve(buffer *b, size_t more) {
-  if (b->start > 0 && b->start + b->length + more > b->room) {
-    memmove(b->data, b->data + b->start, b->length);
-    b->start = 0;
-  }
-  if (b->length + more > b->room) {
-    b->room = (b->length + more) * 2;
-    b->data = must(realloc(b->data, b->room));
-  }
-}
-
-static void drop(buffer *b) {
-  free(b->data);
-  memset(b, 0, sizeof *b);
-}
-
-static void append(buffer *b, const void *data, size_t length) {
-  if (length == 0) return;
-  reserve(b, length);
-  memcpy(b->data + b->start + b->length, data, length);
-  b->length += length;
-}
-
-static void consume(buffer *b, size_t length) {
-  b->start += length;
-  b->length -= length;
-  // A large frame must not hold its memory for the rest of the session.
-  if (b->length == 0) {
-    if (b->room > 256 * 1024) drop(b);
-    b->start = 0;
-  }
-}
 
 // Renaming a new socket over the old one changes the inode, a reused inode number comes with another change time.
 static bool is_same_socket(const struct stat *a, const struct stat *b) {
@@ -79,27 +36,34 @@ bool wire_dial(void) {
     close(fd);
     return false;
   }
+  wire_adopt(fd);
+  return true;
+}
+
+void wire_adopt(int fd) {
   connection = fd;
   wire_send(NULL, 0, "{\"hello\":\"switchyard-toolbox\",\"version\":%d}", PROTOCOL_VERSION);
-  return true;
 }
 
 void wire_close(void) {
   if (connection >= 0) close(connection);
   connection = -1;
-  drop(&incoming);
-  drop(&outgoing);
+  buffer_drop(&incoming);
+  buffer_drop(&outgoing);
 }
 
 int wire_fd(void) { return connection; }
-bool wire_has_unsent(void) { return outgoing.length > 0; }
 bool wire_is_full(void) { return outgoing.length > UNSENT_MAX; }
+
+short wire_events(void) {
+  return (short)((outgoing.length > UNSENT_DEAF ? 0 : POLLIN) | (outgoing.length > 0 ? POLLOUT : 0));
+}
 
 bool wire_flush(void) {
   while (outgoing.length > 0) {
     ssize_t sent = send(connection, outgoing.data + outgoing.start, outgoing.length, MSG_NOSIGNAL);
     if (sent < 0) return errno == EAGAIN || errno == EINTR;
-    consume(&outgoing, (size_t)sent);
+    buffer_consume(&outgoing, (size_t)sent);
   }
   return true;
 }
@@ -129,12 +93,12 @@ static int take_frame(void (*handle)(const request *)) {
     handle(&parsed);
   }
   free(header);
-  consume(&incoming, 4 + (size_t)total);
+  buffer_consume(&incoming, 4 + (size_t)total);
   return ok ? 1 : -1;
 }
 
 bool wire_receive(void (*handle)(const request *)) {
-  reserve(&incoming, 64 * 1024);
+  buffer_reserve(&incoming, 64 * 1024);
   size_t used = incoming.start + incoming.length;
   ssize_t got = recv(connection, incoming.data + used, incoming.room - used, 0);
   if (got == 0) return false;
@@ -155,12 +119,14 @@ void wire_send(const void *body, size_t length, const char *format, ...) {
   va_end(arguments);
   if (written < 0 || (size_t)written >= sizeof header) return;
   uint32_t lengths[2] = {htonl((uint32_t)(4 + (size_t)written + length)), htonl((uint32_t)written)};
-  append(&outgoing, lengths, sizeof lengths);
-  append(&outgoing, header, (size_t)written);
-  append(&outgoing, body, length);
+  buffer_append(&outgoing, lengths, sizeof lengths);
+  buffer_append(&outgoing, header, (size_t)written);
+  buffer_append(&outgoing, body, length);
 }
 
 void wire_fail(int64_t id, int error) {
   const char *name = strerrorname_np(error);
   wire_send(NULL, 0, "{\"id\":%lld,\"kind\":\"error\",\"error\":\"%s\"}", (long long)id, name == NULL ? "EIO" : name);
 }
+
+void wire_done(int64_t id) { wire_send(NULL, 0, "{\"id\":%lld,\"kind\":\"done\"}", (long long)id); }

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { workspaceVolume } from '#workers/sandbox/container-spec.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
@@ -261,7 +262,7 @@ describe('what is missing', () => {
 
   test('an engine that does not answer, or an image that is not there, is named with its mend', async () => {
     const { signal } = new AbortController();
-    const limits = { memory_mb: 64, cpus: 1, pids: 64, timeout_seconds: 10 };
+    const limits = sandboxLimitsSchema.parse({ memory_mb: 64, pids: 64, timeout_seconds: 10 });
     const log = pino({ level: 'silent' });
     const shared = {
       image: 'switchyard-no-such:image',

@@ -8,7 +8,8 @@ import { type SandboxLimits, sandboxLimitsSchema } from '#core/agents/agent-prof
 import { newToken } from '#core/kit/ids.ts';
 import { labels, workspaceVolume } from '#workers/sandbox/container-spec.ts';
 import { openEngine } from '#workers/sandbox/docker-engine.ts';
-import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
+import { DockerSandboxes, type DockerSandboxesOptions } from '#workers/sandbox/docker-sandboxes.ts';
+import { createMemoryPlaces } from '#workers/sandbox/memory-places.ts';
 import type { ExecRequest, ExecResult, Sandbox } from '#workers/sandbox/sandbox.ts';
 import type { SandboxLimitValues } from '#workers/sandbox/sandbox-limits.ts';
 
@@ -17,7 +18,7 @@ export interface SandboxStage extends AsyncDisposable {
   readonly engine: Docker;
   readonly instance: string;
   /** A worker's sandboxes; all share sockets and instance, as workers of one host do. */
-  worker(limits?: Partial<SandboxLimitValues>): DockerSandboxes;
+  worker(limits?: Partial<SandboxLimitValues>, options?: Partial<DockerSandboxesOptions>): DockerSandboxes;
   newSession(): string;
   open(worker: DockerSandboxes, sessionId: string, limits?: Partial<SandboxLimits>): Promise<Sandbox>;
   /** The session's container as the engine sees it, or undefined. */
@@ -31,6 +32,8 @@ export function openSandboxStage(below = ''): SandboxStage {
   const instance = `test-${newToken(6)}`;
   const folder = mkdtempSync(path.join(tmpdir(), 'sys-'));
   const socketDirectory = path.join(folder, below);
+  const workspaceDirectory = path.join(folder, 'workspaces');
+  const places = createMemoryPlaces();
   const workers: DockerSandboxes[] = [];
   const sessions: string[] = [];
   const list = async (sessionId?: string) => {
@@ -42,11 +45,11 @@ export function openSandboxStage(below = ''): SandboxStage {
     engine,
     instance,
     socketDirectory,
-    worker: (limits = {}) => {
+    worker: (limits = {}, options = {}) => {
       const log = pino({ level: process.env['SANDBOX_TEST_LOG'] ?? 'silent' });
       const worker = new DockerSandboxes(
-        { log },
-        { dockerHost, image: inject('sandboxImage'), instance, socketDirectory, limits },
+        { log, places },
+        { dockerHost, image: inject('sandboxImage'), instance, socketDirectory, workspaceDirectory, limits, ...options },
       );
       workers.push(worker);
       return worker;

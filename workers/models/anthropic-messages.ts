@@ -1,9 +1,10 @@
 import Anthropic from '@anthropic-ai/sdk';
-import type { ModelMessage, ModelPort, ModelRequest } from '#core/models/model-port.ts';
+import type { ImagePart, ModelMessage, ModelPort, ModelRequest, Part } from '#core/models/model-port.ts';
 import { type CompatFlags, compatFlags, type Endpoint } from '#core/models/providers.ts';
 import { createAnthropicAccumulator } from './anthropic-accumulator.ts';
 import { readAnthropicError } from './classify-model-error.ts';
 import { guardedFetch } from './guard.ts';
+import { hidePictures } from './hide-pictures.ts';
 import { keyOf, nativeModelOf, ownBlocks, plainText, silentLogger, toolSchema } from './model-endpoint.ts';
 import { streamAttempt } from './stream-attempt.ts';
 
@@ -66,7 +67,8 @@ export function messageParams(request: ModelRequest, flags: CompatFlags, nativeM
   const firstOther = request.messages.findIndex((message) => message.role !== 'system');
   const instructions = request.messages.slice(0, firstOther === -1 ? undefined : firstOther);
   const system = instructions.map((message) => plainText(message.parts)).filter((text) => text !== '');
-  const conversation = request.messages.slice(instructions.length);
+  const spoken = request.messages.slice(instructions.length);
+  const conversation = flags.vision ? spoken : hidePictures(spoken);
   return {
     model: request.model,
     max_tokens: request.outputTokensMax,
@@ -134,19 +136,13 @@ function userBlocks(message: ModelMessage): ContentBlock[] {
       case 'text':
         return part.text === '' ? [] : [{ type: 'text', text: part.text }];
       case 'image':
-        return [
-          {
-            type: 'image',
-            source: { type: 'base64', media_type: imageType(part.mime), data: part.dataBase64 },
-          },
-        ];
+        return [imageBlock(part)];
       case 'tool_result':
         return [
           {
             type: 'tool_result',
             tool_use_id: part.callId,
-            // An empty text block is refused.
-            content: part.text === '' ? '(no output)' : part.text,
+            content: resultContent(part),
             ...(part.isError ? { is_error: true } : {}),
           },
         ];
@@ -154,6 +150,17 @@ function userBlocks(message: ModelMessage): ContentBlock[] {
         return [];
     }
   });
+}
+
+/** An empty text block is refused, and so is a picture in the result of a failed call. */
+function resultContent(part: Extract<Part, { type: 'tool_result' }>): NonNullable<Anthropic.ToolResultBlockParam['content']> {
+  const text = part.text === '' ? '(no output)' : part.text;
+  if (part.images === undefined || part.images.length === 0 || part.isError) return text;
+  return [{ type: 'text', text }, ...part.images.map(imageBlock)];
+}
+
+function imageBlock(image: ImagePart): Anthropic.ImageBlockParam {
+  return { type: 'image', source: { type: 'base64', media_type: imageType(image.mime), data: image.dataBase64 } };
 }
 
 function imageType(mime: string): Anthropic.Base64ImageSource['media_type'] {

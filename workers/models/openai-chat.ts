@@ -4,6 +4,7 @@ import type { ModelMessage, ModelPort, ModelRequest, ToolCallPart } from '#core/
 import { type CompatFlags, compatFlags, type Endpoint } from '#core/models/providers.ts';
 import { createChatAccumulator } from './chat-accumulator.ts';
 import { readOpenAiError } from './classify-model-error.ts';
+import { hidePictures, pictureUrl } from './hide-pictures.ts';
 import { nativeModelOf, ownBlocks, plainText, toolSchema } from './model-endpoint.ts';
 import { createOpenAiClient } from './openai-client.ts';
 import { fieldOf } from './read-json.ts';
@@ -40,7 +41,9 @@ export function chatParams(request: ModelRequest, flags: CompatFlags, nativeMode
   const effort = request.effort;
   return {
     model: request.model,
-    messages: request.messages.flatMap((message) => chatMessages(message, flags, nativeModel)),
+    messages: (flags.vision ? request.messages : hidePictures(request.messages)).flatMap((message) =>
+      chatMessages(message, flags, nativeModel),
+    ),
     stream: true,
     [flags.maxTokensField]: request.outputTokensMax,
     ...(flags.usageInStream ? { stream_options: { include_usage: true } } : {}),
@@ -81,12 +84,28 @@ function chatMessages(message: ModelMessage, flags: CompatFlags, nativeModel: st
     case 'user':
       return [{ role: 'user', content: userContent(message) }];
     case 'tool':
-      return message.parts.flatMap((part) =>
-        part.type === 'tool_result' ? [{ role: 'tool' as const, tool_call_id: part.callId, content: part.text }] : [],
-      );
+      return [...toolMessages(message), ...toolPictures(message)];
     case 'assistant':
       return assistantMessage(message, nativeModel);
   }
+}
+
+function toolMessages(message: ModelMessage): ChatMessage[] {
+  return message.parts.flatMap((part) =>
+    part.type === 'tool_result' ? [{ role: 'tool' as const, tool_call_id: part.callId, content: part.text }] : [],
+  );
+}
+
+/** A result is text alone in this protocol, and all results must follow their calls: the pictures come behind them. */
+function toolPictures(message: ModelMessage): ChatMessage[] {
+  const content = message.parts.flatMap((part): OpenAI.ChatCompletionContentPart[] => {
+    if (part.type !== 'tool_result' || part.images === undefined || part.images.length === 0) return [];
+    return [
+      { type: 'text', text: `Pictures of the tool result ${part.callId}:` },
+      ...part.images.map((image) => ({ type: 'image_url' as const, image_url: { url: pictureUrl(image) } })),
+    ];
+  });
+  return content.length === 0 ? [] : [{ role: 'user', content }];
 }
 
 function userContent(message: ModelMessage): string | OpenAI.ChatCompletionContentPart[] {
@@ -94,7 +113,7 @@ function userContent(message: ModelMessage): string | OpenAI.ChatCompletionConte
   return message.parts.flatMap((part): OpenAI.ChatCompletionContentPart[] => {
     if (part.type === 'text') return [{ type: 'text', text: part.text }];
     if (part.type !== 'image') return [];
-    return [{ type: 'image_url', image_url: { url: `data:${part.mime};base64,${part.dataBase64}` } }];
+    return [{ type: 'image_url', image_url: { url: pictureUrl(part) } }];
   });
 }
 

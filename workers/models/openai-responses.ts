@@ -1,7 +1,8 @@
 import type OpenAI from 'openai';
-import type { ModelMessage, ModelPort, ModelRequest } from '#core/models/model-port.ts';
+import type { ModelMessage, ModelPort, ModelRequest, Part } from '#core/models/model-port.ts';
 import { type CompatFlags, compatFlags, type Endpoint } from '#core/models/providers.ts';
 import { readOpenAiError } from './classify-model-error.ts';
+import { hidePictures, pictureUrl } from './hide-pictures.ts';
 import { nativeModelOf, ownBlocks, plainText, toolSchema } from './model-endpoint.ts';
 import { createOpenAiClient } from './openai-client.ts';
 import { createResponsesAccumulator } from './responses-accumulator.ts';
@@ -38,7 +39,9 @@ export function responsesParams(request: ModelRequest, flags: CompatFlags, nativ
   const { effort } = request;
   return {
     model: request.model,
-    input: request.messages.flatMap((message) => inputItems(message, flags, nativeModel)),
+    input: (flags.vision ? request.messages : hidePictures(request.messages)).flatMap((message) =>
+      inputItems(message, flags, nativeModel),
+    ),
     stream: true,
     store: false,
     max_output_tokens: request.outputTokensMax,
@@ -73,7 +76,9 @@ function inputItems(message: ModelMessage, flags: CompatFlags, nativeModel: stri
       return [{ role: 'user', content: userContent(message) }];
     case 'tool':
       return message.parts.flatMap((part): InputItem[] =>
-        part.type === 'tool_result' ? [{ type: 'function_call_output', call_id: part.callId, output: part.text }] : [],
+        part.type === 'tool_result'
+          ? [{ type: 'function_call_output', call_id: part.callId, output: resultOutput(part) }]
+          : [],
       );
     case 'assistant':
       return assistantItems(message, nativeModel);
@@ -84,8 +89,22 @@ function userContent(message: ModelMessage): OpenAI.Responses.ResponseInputMessa
   return message.parts.flatMap((part): OpenAI.Responses.ResponseInputContent[] => {
     if (part.type === 'text') return [{ type: 'input_text', text: part.text }];
     if (part.type !== 'image') return [];
-    return [{ type: 'input_image', detail: 'auto', image_url: `data:${part.mime};base64,${part.dataBase64}` }];
+    return [{ type: 'input_image', detail: 'auto', image_url: pictureUrl(part) }];
   });
+}
+
+function resultOutput(
+  part: Extract<Part, { type: 'tool_result' }>,
+): OpenAI.Responses.ResponseInputItem.FunctionCallOutput['output'] {
+  if (part.images === undefined || part.images.length === 0) return part.text;
+  return [
+    { type: 'input_text', text: part.text },
+    ...part.images.map((image) => ({
+      type: 'input_image' as const,
+      detail: 'auto' as const,
+      image_url: pictureUrl(image),
+    })),
+  ];
 }
 
 function assistantItems(message: ModelMessage, nativeModel: string): InputItem[] {

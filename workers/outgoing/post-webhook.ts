@@ -1,8 +1,8 @@
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import { isIP } from 'node:net';
+import { portOf } from '#core/egress/decide-egress.ts';
 import type { CallOutcome, OutgoingCall, WebhookEndpoint } from '#core/webhooks/webhook.ts';
-import { isPublicAddress, PrivateAddressError, publicLookup } from './public-address.ts';
+import { BlockedAddressError, guardedLookup, literalRefusal } from '../egress/reach.ts';
 import { signBody } from './sign-body.ts';
 
 /** A receiver that takes longer is tried again later. */
@@ -39,7 +39,7 @@ export async function postWebhook(
     // 410 is how a receiver says that it is gone for good.
     return { state: status === 410 ? 'dead' : 'retry', reason: `it answered ${status}` };
   } catch (err) {
-    if (err instanceof PrivateAddressError) {
+    if (err instanceof BlockedAddressError) {
       return { state: 'dead', reason: `${err.message}; allow_private in switchyard.yaml lets it be called` };
     }
     // The message of a connection error holds the address, the code does not.
@@ -55,9 +55,9 @@ async function post(
   headers: Readonly<Record<string, string>>,
 ): Promise<number> {
   const url = new URL(endpoint.url);
-  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   // A literal address is connected to without any look-up.
-  if (!endpoint.allowsPrivate && isIP(host) !== 0 && !isPublicAddress(host)) throw new PrivateAddressError(host);
+  const refusal = endpoint.allowsPrivate ? undefined : literalRefusal({}, url.hostname, portOf(url));
+  if (refusal !== undefined) throw refusal;
   const request = url.protocol === 'https:' ? requestHttps : requestHttp;
   return await new Promise<number>((resolve, reject) => {
     const sent = request(
@@ -67,7 +67,7 @@ async function post(
         headers,
         agent: false,
         signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-        ...(endpoint.allowsPrivate ? {} : { lookup: publicLookup }),
+        ...(endpoint.allowsPrivate ? {} : { lookup: guardedLookup({}, portOf(url)) }),
       },
       (response) => {
         response.on('error', () => undefined);

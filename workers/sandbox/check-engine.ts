@@ -1,24 +1,55 @@
-import type Docker from 'dockerode';
-import { engineStatus, imageMissing, toEngineError } from './docker-engine.ts';
+import { engineStatus, imageMissing } from './docker-engine.ts';
+import { type DockerHost, onlyHostName } from './docker-host.ts';
+import type { WorkspaceDisks } from './workspace-disks.ts';
 
-/** Whether sandboxes can work with this engine and image: one sentence, and the mend when they cannot. */
-export async function checkEngine(
-  engine: Docker,
-  image: string,
-): Promise<{
+interface EngineFinding {
   readonly ok: boolean;
   readonly detail: string;
   readonly mend?: string;
   readonly missing?: 'engine' | 'image';
-}> {
+}
+
+const diskWords = {
+  loop: 'workspaces are file systems of their own size',
+  quota: 'workspaces have disk quotas',
+  watched: 'workspaces are watched, not walled: an agent can overfill them for some seconds',
+} as const;
+
+/** Whether sandboxes can work with these engines and this image: one sentence for each, and the mend when they cannot. */
+export async function checkEngine(
+  hosts: readonly DockerHost[],
+  disks: WorkspaceDisks,
+  image: string,
+): Promise<EngineFinding> {
+  const found = await Promise.all(hosts.map(async (host) => await checkHost(host, disks, image)));
+  const broken = found.find((each) => !each.ok);
+  const detail = found.map((each) => each.detail).join(' ');
+  // One host that works is enough to work; the others are told all the same.
+  const isWorking = found.some((each) => each.ok);
+  if (broken === undefined) return { ok: true, detail };
+  const { mend, missing } = broken;
+  return {
+    ok: isWorking,
+    detail,
+    ...(mend === undefined ? {} : { mend }),
+    ...(isWorking || missing === undefined ? {} : { missing }),
+  };
+}
+
+async function checkHost(host: DockerHost, disks: WorkspaceDisks, image: string): Promise<EngineFinding> {
+  const name = host.name === onlyHostName ? '' : `${host.name}: `;
   try {
-    const version = await engine.version();
-    const found = await engine.getImage(image).inspect();
+    const version = await host.engine.version();
+    const found = await host.engine.getImage(image).inspect();
     const megabytes = Math.round(found.Size / 1e6);
-    return { ok: true, detail: `Docker ${version.Version} answers and has the image ${image} (${megabytes} MB).` };
+    const disk = diskWords[await disks.kindOn(host)];
+    return {
+      ok: true,
+      detail: `${name}Docker ${version.Version} answers and has the image ${image} (${megabytes} MB); ${disk}.`,
+    };
   } catch (err) {
     const missing = engineStatus(err) === 404 ? 'image' : 'engine';
-    const { message, mend } = missing === 'image' ? imageMissing(image, err) : toEngineError(err);
-    return { ok: false, detail: message, missing, ...(mend === undefined ? {} : { mend }) };
+    const { message, mend } = missing === 'image' ? imageMissing(image, err) : host.toError(err);
+    return { ok: false, detail: `${name}${message}`, missing, ...(mend === undefined ? {} : { mend }) };
   }
 }

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import Docker from 'dockerode';
 import { AppError } from '#core/kit/errors.ts';
 
@@ -6,10 +8,11 @@ const defaultSocket = '/var/run/docker.sock';
 
 /**
  * A client of the engine named by a `DOCKER_HOST` value (`unix://…`, `tcp://host:port`, a path), or of the local one.
- * Nothing is dialled yet.
+ * With `certPath`, TLS with the client's certificate found there, as the engine's own command line does. Nothing is
+ * dialled yet.
  * @throws AppError `config.invalid`.
  */
-export function openEngine(dockerHost?: string): Docker {
+export function openEngine(dockerHost?: string, certPath?: string): Docker {
   const host = dockerHost?.trim() ?? '';
   if (host === '') return new Docker({ socketPath: defaultSocket });
   if (host.startsWith('/')) return new Docker({ socketPath: host });
@@ -20,11 +23,25 @@ export function openEngine(dockerHost?: string): Docker {
       mend: 'Use unix:///path/to/docker.sock or tcp://host:port.',
     });
   }
+  const isTls = url.protocol === 'https:' || (url.protocol === 'tcp:' && certPath !== undefined);
   return new Docker({
     host: url.hostname,
-    port: url.port === '' ? 2375 : Number(url.port),
-    protocol: url.protocol === 'https:' ? 'https' : 'http',
+    port: url.port === '' ? (isTls ? 2376 : 2375) : Number(url.port),
+    protocol: isTls ? 'https' : 'http',
+    ...(isTls && certPath !== undefined ? readCertificates(certPath) : {}),
   });
+}
+
+function readCertificates(certPath: string): { readonly ca: string; readonly cert: string; readonly key: string } {
+  try {
+    const read = (file: string) => readFileSync(path.join(certPath, file), 'utf8');
+    return { ca: read('ca.pem'), cert: read('cert.pem'), key: read('key.pem') };
+  } catch (err) {
+    throw new AppError('config.invalid', `DOCKER_CERT_PATH is ${certPath}, which cannot be read.`, {
+      mend: 'Put ca.pem, cert.pem and key.pem there, readable for this user.',
+      cause: err,
+    });
+  }
 }
 
 /** The HTTP status of an engine answer, if that is what was thrown. */
@@ -40,11 +57,20 @@ export function imageMissing(image: string, cause?: unknown): AppError {
   return new AppError('image.missing', `The sandbox image ${image} is not there.`, { mend: imageMend, cause });
 }
 
+const awayCodes = ['ENOENT', 'ECONNREFUSED', 'ENOTFOUND', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN'];
+
+/** Whether nobody answers at the engine's address, as opposed to an engine that refuses something. */
+export function isEngineAway(err: unknown): boolean {
+  const cause = err instanceof AppError ? err.cause : err;
+  const code = typeof cause === 'object' && cause !== null && 'code' in cause ? String(cause.code) : '';
+  return awayCodes.includes(code);
+}
+
 /** What failed at the engine as one of the room's errors: each says what to do. */
 export function toEngineError(err: unknown): AppError {
   if (err instanceof AppError) return err;
   const code = typeof err === 'object' && err !== null && 'code' in err ? String(err.code) : undefined;
-  if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTFOUND' || code === 'ETIMEDOUT') {
+  if (isEngineAway(err)) {
     return new AppError('sandbox.unavailable', 'No Docker engine answers.', {
       mend: 'Start Docker, or set DOCKER_HOST; ./switchyard doctor tells more.',
       cause: err,
@@ -73,5 +99,18 @@ export async function removeContainer(engine: Docker, id: string): Promise<void>
   } catch (err) {
     const status = engineStatus(err);
     if (status !== 404 && status !== 409) throw toEngineError(err);
+  }
+}
+
+/** Removes a volume and every file in it. One that is not there is fine; one in use stays. @returns whether it is gone. */
+export async function removeVolume(engine: Docker, name: string): Promise<boolean> {
+  try {
+    await engine.getVolume(name).remove();
+    return true;
+  } catch (err) {
+    const status = engineStatus(err);
+    if (status === 404) return true;
+    if (status === 409) return false;
+    throw toEngineError(err);
   }
 }

@@ -3,7 +3,6 @@ import { toWellFormed } from '#core/kit/json.ts';
 import type { LiveContainer } from './live-container.ts';
 import type { ExecRequest, ExecResult } from './sandbox.ts';
 import type { SessionContainer } from './session-container.ts';
-import { ToolboxRefusal } from './toolbox-connection.ts';
 import type { ToolboxDone, ToolboxRequest } from './toolbox-protocol.ts';
 
 /** 128 + SIGKILL: what a shell reports for a command the kernel ended. */
@@ -23,7 +22,7 @@ export interface CommandResult extends ExecResult {
 /**
  * Runs a command in a live container until it ends by itself, by its timeout, or by the signal. The toolbox ends the
  * whole tree; when it does not answer in `endMs`, the container is killed, so that a cancel never takes a second.
- * @throws AppError `sandbox.lost`, `sandbox.oom`, `sandbox.protocol`, `tool.invalid_arguments`.
+ * @throws ToolboxRefusal, AppError `sandbox.lost`, `sandbox.oom`, `sandbox.protocol`.
  */
 export async function runCommand(
   hands: SessionContainer,
@@ -70,7 +69,6 @@ export async function runCommand(
     const isOom = ended === 'exit' && answer.done.code === killedCode && (await hands.hasRunOutOfMemory(oomsBefore));
     return result(isOom ? 'oom' : ended, answer.done, answer.body);
   } catch (err) {
-    if (err instanceof ToolboxRefusal) throw refusedCommand(err, request);
     if (isAppError(err, 'sandbox.lost') && (await hands.hasRunOutOfMemory(oomsBefore))) {
       throw new AppError('sandbox.oom', 'The sandbox ran out of memory and was replaced; its files are kept.', {
         mend: 'Use less memory at once, or raise sandbox.memory_mb of the agent.',
@@ -93,23 +91,6 @@ function toExec(request: CommandRequest): ToolboxRequest {
     keep: Math.max(2, Math.trunc(request.outputBytesMax)),
     ...(request.operand === undefined ? {} : { operand: request.operand }),
   };
-}
-
-function refusedCommand(refusal: ToolboxRefusal, request: CommandRequest): unknown {
-  const place = request.operand ?? request.workingDirectory ?? '/workspace';
-  switch (refusal.errno) {
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return new AppError('tool.invalid_arguments', `There is no directory ${place} in the workspace.`, {
-        cause: refusal,
-      });
-    case 'EXDEV':
-    case 'ELOOP':
-      return new AppError('tool.invalid_arguments', `${place} is outside the workspace.`, { cause: refusal });
-    // EAGAIN stays what it is: the caller frees processes and tries once more.
-    default:
-      return refusal;
-  }
 }
 
 /** Gathers kept output and passes everything on as text for progress. */

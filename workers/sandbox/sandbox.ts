@@ -1,4 +1,5 @@
 import type { SandboxLimits } from '#core/agents/agent-profile.ts';
+import type { EgressRule } from '#core/egress/egress-rule.ts';
 
 /** `core` has shell and files; `browser` is a container of its own, because Chromium there has no inner sandbox. */
 export type SandboxKind = 'core' | 'browser';
@@ -10,6 +11,8 @@ export interface SandboxSpec {
   readonly limits: SandboxLimits;
   /** `core` unless told. */
   readonly kind?: SandboxKind;
+  /** What its gateway lets out; nothing unless told. */
+  readonly egress?: readonly EgressRule[];
 }
 
 export interface ExecRequest {
@@ -46,6 +49,8 @@ export interface SearchMatch {
   readonly path: string;
   readonly line: number;
   readonly text: string;
+  /** A line around a match, shown with it. */
+  readonly isContext?: boolean;
 }
 
 /** A program the worker talks to over pipes: an MCP server, the browser's driver. */
@@ -61,11 +66,21 @@ export interface ProcessRequest {
   readonly onStderr?: (chunk: Buffer) => void;
   /** Ends the process and everything it started. */
   readonly signal: AbortSignal;
+  /**
+   * Lets the container be frozen and removed while nothing goes on in it. A write wakes it; whoever waits for an answer
+   * holds it. Otherwise the process keeps its container awake as long as it lives.
+   */
+  readonly mayRest?: boolean;
 }
 
 export interface SandboxProcess {
-  /** Resolves when the bytes are on their way; waits while the process does not read. */
+  /**
+   * Resolves when the bytes are on their way; waits while the process does not read.
+   * @throws AppError `sandbox.lost` when the process has ended.
+   */
   write(chunk: Uint8Array): Promise<void>;
+  /** Keeps the container awake until disposed; for processes that may rest. */
+  hold(): Disposable;
   /** Closes its standard input. */
   end(): void;
   /** Ends it and everything it started. */
@@ -80,10 +95,31 @@ export interface JobStatus {
   readonly id: string;
   readonly command: string;
   readonly state: 'running' | 'ended';
+  /** How it ended, once it has. */
+  readonly ended: 'exit' | 'timeout' | 'cancelled' | undefined;
   readonly exitCode: number | undefined;
   readonly runMs: number;
   /** Bytes it has written so far. */
   readonly outputBytes: number;
+}
+
+export interface JobRequest {
+  /** A shell command line, run by `bash -c`. Its standard input stays open for `writeJob`. */
+  readonly command: string;
+  /** Below `/workspace`. */
+  readonly workingDirectory?: string;
+  readonly timeoutMs: number;
+  /** Ends the beginning only; a job that runs is ended by `stopJob`. */
+  readonly signal: AbortSignal;
+}
+
+export interface JobOutput {
+  readonly status: JobStatus;
+  readonly text: string;
+  /** Where `text` begins: later than asked for when the container has dropped what came before. */
+  readonly offset: number;
+  /** Where to go on reading. */
+  readonly nextOffset: number;
 }
 
 /** A session's container, ready to work. Paths are confined to `/workspace` inside the container. */
@@ -98,11 +134,30 @@ export interface Sandbox {
     path: string,
     options: { readonly bytesMax: number; readonly signal: AbortSignal },
   ): Promise<{ readonly bytes: Buffer; readonly totalBytes: number }>;
+  /**
+   * Replaces the file in one step, its mode kept, or appends to it. With `ifUnchanged` (4 MiB at most) only while the
+   * file holds exactly these bytes.
+   * @throws AppError `tool.invalid_arguments` (`details.errno` is `ESTALE` when it holds others), `sandbox.disk_full`.
+   */
   writeFile(
     path: string,
     content: string | Uint8Array,
-    options: { readonly append: boolean; readonly signal: AbortSignal },
+    options: { readonly append: boolean; readonly ifUnchanged?: Uint8Array; readonly signal: AbortSignal },
   ): Promise<{ readonly bytes: number }>;
+  /**
+   * Moves or renames a file or directory; links are moved, not followed. Missing directories of `to` are made.
+   * @throws AppError `tool.invalid_arguments`, also when `to` exists and `overwrite` is false.
+   */
+  moveFile(
+    from: string,
+    to: string,
+    options: { readonly overwrite: boolean; readonly signal: AbortSignal },
+  ): Promise<void>;
+  /**
+   * Deletes a file, a link or a directory, which must be empty unless `recursive`. Links are not followed.
+   * @throws AppError `tool.invalid_arguments`.
+   */
+  deleteFile(path: string, options: { readonly recursive: boolean; readonly signal: AbortSignal }): Promise<void>;
   listFiles(
     path: string,
     options: { readonly recursive: boolean; readonly entriesMax: number; readonly signal: AbortSignal },
@@ -112,10 +167,46 @@ export interface Sandbox {
     options: {
       readonly path?: string;
       readonly glob?: string;
+      /** Lines shown before and after each match; they count as matches do. */
+      readonly contextLines?: number;
       readonly matchesMax: number;
       readonly signal: AbortSignal;
     },
   ): Promise<{ readonly matches: readonly SearchMatch[]; readonly isTruncated: boolean }>;
+  /**
+   * Starts a program to talk to. It ends with its worker, at the latest. A program that cannot be run exits with 127.
+   * @throws AppError `tool.invalid_arguments`, `sandbox.lost`.
+   */
+  start(request: ProcessRequest): Promise<SandboxProcess>;
+  /**
+   * Starts a command that outlives the call, the turn and the worker. What it leaves running ends with it. At most
+   * eight run at once.
+   * @throws AppError `tool.invalid_arguments`.
+   */
+  startJob(request: JobRequest): Promise<{ readonly id: string }>;
+  /**
+   * What a job has written from `offset` on. Waits up to `waitMs` for something new and then for a short silence, or
+   * for the job's end.
+   * @throws AppError `tool.invalid_arguments` when there is no such job.
+   */
+  readJob(
+    id: string,
+    options: {
+      readonly offset: number;
+      readonly bytesMax: number;
+      readonly waitMs: number;
+      readonly signal: AbortSignal;
+    },
+  ): Promise<JobOutput>;
+  /**
+   * Gives a job input, and with `end` closes it.
+   * @throws AppError `tool.invalid_arguments` when it does not run, or has not read what came before.
+   */
+  writeJob(id: string, text: string, options: { readonly end?: boolean; readonly signal: AbortSignal }): Promise<void>;
+  /** Ends a job and everything it started. @throws AppError `tool.invalid_arguments`. */
+  stopJob(id: string, signal: AbortSignal): Promise<JobStatus>;
+  /** The jobs that run and the last eight that ended, oldest first. */
+  listJobs(signal: AbortSignal): Promise<readonly JobStatus[]>;
 }
 
 /** The way out of one sandbox; see `workers/egress`. */

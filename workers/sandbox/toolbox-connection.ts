@@ -1,13 +1,18 @@
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { AppError, toAppError } from '#core/kit/errors.ts';
+import { ReadBudget } from './read-budget.ts';
 import {
   encodeFrame,
   type FrameReader,
   replySchema,
+  smallBodyBytes,
   type ToolboxDone,
   type ToolboxReply,
   type ToolboxRequest,
 } from './toolbox-protocol.ts';
+
+/** Unsent bytes at which a toolbox counts as one that does not read: four of the largest requests. */
+const unsentBytesMax = 64 << 20;
 
 export interface CallResult {
   readonly done: ToolboxDone;
@@ -23,6 +28,19 @@ export interface CallOptions {
   readonly onOutput?: (chunk: Buffer, isKept: boolean) => void;
 }
 
+/** What is said about one request. */
+export interface Exchange {
+  /** Longest body that may come for it now. */
+  bytesMax(): number;
+  /**
+   * Takes a reply; `body` is good during the call only. True when it was the last.
+   * @throws AppError `sandbox.protocol`: the connection is closed.
+   */
+  accept(reply: ToolboxReply, body: Buffer): boolean;
+  /** The connection ended first. */
+  lose(reason: AppError): void;
+}
+
 /** A request the toolbox refused, with the errno it named. */
 export class ToolboxRefusal extends Error {
   readonly errno: string;
@@ -34,29 +52,26 @@ export class ToolboxRefusal extends Error {
   }
 }
 
-interface Pending extends CallOptions {
-  received: number;
-  readonly resolve: (result: CallResult) => void;
-  readonly reject: (err: unknown) => void;
-}
-
 /**
  * One live toolbox. The other end runs as the same user as the agent's code, so every byte is hostile: what does not
- * parse, answers nothing we asked, or exceeds its cap ends the connection and fails what was waiting.
+ * parse, answers nothing we asked, or exceeds its cap ends the connection and fails what was waiting; what comes too
+ * fast waits.
  */
 export class ToolboxConnection {
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #reader: FrameReader;
-  readonly #pending = new Map<number, Pending>();
+  readonly #exchanges = new Map<number, Exchange>();
   readonly #closed = Promise.withResolvers<AppError>();
+  readonly #budget = new ReadBudget();
+  #resumeTimer: NodeJS.Timeout | undefined;
   #error: AppError | undefined;
   #nextId = 1;
 
-  /** Takes over a socket whose hello was read; `reader` may hold bytes that came with it. */
-  constructor(socket: Socket, reader: FrameReader) {
+  /** Takes over a stream whose hello was read; `reader` may hold bytes that came with it. */
+  constructor(socket: Duplex, reader: FrameReader) {
     this.#socket = socket;
     this.#reader = reader;
-    socket.on('data', (chunk) => this.#receive(chunk));
+    socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('error', (err) =>
       this.close(new AppError('sandbox.lost', 'The sandbox broke its connection.', { cause: err })),
     );
@@ -73,72 +88,126 @@ export class ToolboxConnection {
   }
 
   /**
-   * Sends a request.
+   * Sends a request that has one result.
    * @returns its id, for a cancel, and its result.
    * @throws (through the result) ToolboxRefusal, or AppError `sandbox.lost`, `sandbox.protocol`, `message.too_large`.
    */
   call(request: ToolboxRequest, options: CallOptions): { readonly id: number; readonly result: Promise<CallResult> } {
-    const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<CallResult>();
-    if (this.#error === undefined) {
-      try {
-        const frame = encodeFrame({ id, ...request }, options.body);
-        this.#pending.set(id, { ...options, received: 0, resolve, reject });
-        this.#socket.write(frame);
-      } catch (err) {
-        reject(toAppError(err));
-      }
-    } else reject(this.#error);
-    return { id, result: promise };
+    let received = 0;
+    const exchange: Exchange = {
+      bytesMax: () => options.bytesMax - received,
+      accept: (reply, body) => {
+        if (reply.kind === 'recent') {
+          if (body.length > smallBodyBytes) throw unasked(reply);
+          options.onOutput?.(Buffer.from(body), false);
+          return false;
+        }
+        received += body.length;
+        if (received > options.bytesMax) {
+          throw new AppError(
+            'sandbox.protocol',
+            `The toolbox sent more than the ${options.bytesMax} bytes it was allowed.`,
+          );
+        }
+        switch (reply.kind) {
+          case 'output':
+            // A copy: the body is a view into a larger buffer that would stay alive with it.
+            options.onOutput?.(Buffer.from(body), true);
+            return false;
+          case 'done':
+            resolve({ done: reply, body: Buffer.from(body) });
+            return true;
+          case 'error':
+            reject(new ToolboxRefusal(reply.error));
+            return true;
+          default:
+            throw unasked(reply);
+        }
+      },
+      lose: reject,
+    };
+    return { id: this.exchange(request, exchange, options.body), result: promise };
   }
 
-  /** Asks for the end of a command; its own call then ends as cancelled. No answer of its own comes back. */
+  /** Sends a request whose replies go to `exchange`, and returns its id. What cannot be sent is lost at once. */
+  exchange(request: ToolboxRequest, exchange: Exchange, body?: Uint8Array): number {
+    const id = this.#nextId++;
+    if (this.#error !== undefined) {
+      exchange.lose(this.#error);
+      return id;
+    }
+    try {
+      const frame = encodeFrame({ id, ...request }, body);
+      this.#exchanges.set(id, exchange);
+      this.#write(frame);
+    } catch (err) {
+      exchange.lose(toAppError(err));
+    }
+    return id;
+  }
+
+  /** Sends a request that has no reply. */
+  post(request: ToolboxRequest, body?: Uint8Array): void {
+    if (this.#error === undefined) this.#write(encodeFrame({ id: this.#nextId++, ...request }, body));
+  }
+
+  /** Asks for the end of a request; its own exchange then ends as cancelled. */
   cancel(target: number): void {
-    if (this.#error !== undefined) return;
-    this.#socket.write(
-      encodeFrame({ id: this.#nextId++, op: 'cancel', target } satisfies ToolboxRequest & { id: number }),
-    );
+    this.post({ op: 'cancel', target });
   }
 
-  /** Ends the connection; every waiting call fails with `reason`. */
+  /** Ends the connection; everything that waits fails with `reason`. */
   close(reason: AppError): void {
     if (this.#error !== undefined) return;
     this.#error = reason;
+    clearTimeout(this.#resumeTimer);
     this.#socket.destroy();
-    for (const waiting of this.#pending.values()) waiting.reject(reason);
-    this.#pending.clear();
+    const waiting = [...this.#exchanges.values()];
+    this.#exchanges.clear();
+    for (const exchange of waiting) exchange.lose(reason);
     this.#closed.resolve(reason);
   }
 
+  #write(frame: Buffer): void {
+    this.#socket.write(frame);
+    if (this.#socket.writableLength > unsentBytesMax) {
+      this.close(new AppError('sandbox.protocol', 'The sandbox took no requests and was closed.'));
+    }
+  }
+
   #receive(chunk: Buffer): void {
+    let frames = 0;
     try {
-      for (const frame of this.#reader.push(chunk)) {
+      for (const frame of this.#reader.push(chunk, () => this.#bodyBytesMax())) {
         if (!this.isOpen) return;
+        frames++;
         this.#accept(replySchema.parse(frame.header), frame.body);
       }
     } catch (err) {
       this.close(new AppError('sandbox.protocol', 'The sandbox sent nonsense and was closed.', { cause: err }));
     }
+    const waitMs = this.#budget.spend(chunk.length, frames);
+    if (waitMs === 0 || !this.isOpen) return;
+    this.#socket.pause();
+    this.#resumeTimer = setTimeout(() => this.#socket.resume(), waitMs);
   }
 
   #accept(reply: ToolboxReply, body: Buffer): void {
-    const waiting = this.#pending.get(reply.id);
-    if (waiting === undefined)
+    const exchange = this.#exchanges.get(reply.id);
+    if (exchange === undefined)
       throw new AppError('sandbox.protocol', `The toolbox answered ${reply.id}, which nobody asked.`);
-    if (reply.kind !== 'recent') waiting.received += body.length;
-    if (waiting.received > waiting.bytesMax) {
-      throw new AppError(
-        'sandbox.protocol',
-        `The toolbox sent more than the ${waiting.bytesMax} bytes it was allowed.`,
-      );
-    }
-    if (reply.kind === 'output' || reply.kind === 'recent') {
-      // A copy: the frame is a view into a larger buffer that would stay alive with it.
-      waiting.onOutput?.(Buffer.from(body), reply.kind === 'output');
-      return;
-    }
-    this.#pending.delete(reply.id);
-    if (reply.kind === 'done') waiting.resolve({ done: reply, body: Buffer.from(body) });
-    else waiting.reject(new ToolboxRefusal(reply.error));
+    if (exchange.accept(reply, body)) this.#exchanges.delete(reply.id);
   }
+
+  #bodyBytesMax(): number {
+    let most = 0;
+    for (const exchange of this.#exchanges.values()) most = Math.max(most, exchange.bytesMax());
+    return most;
+  }
+}
+
+/** The error for a reply of a kind that its request does not have. */
+export function unasked(reply: ToolboxReply): AppError {
+  return new AppError('sandbox.protocol', `The toolbox sent ${reply.kind} for ${reply.id}, which did not ask for it.`);
 }

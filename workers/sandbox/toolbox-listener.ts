@@ -2,14 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import path from 'node:path';
-import { AppError } from '#core/kit/errors.ts';
-import { ToolboxConnection } from './toolbox-connection.ts';
-import { FrameReader, helloSchema, protocolVersion } from './toolbox-protocol.ts';
+import { AppError, isAppError } from '#core/kit/errors.ts';
+import { greetToolbox } from './greet-toolbox.ts';
+import type { ToolboxConnection } from './toolbox-connection.ts';
 
 /** Dialled sockets that may wait to say hello at once; agents can dial too. */
 const candidatesMax = 4;
 /** How long a dialled socket may stay silent. */
 const helloMs = 2_000;
+/** How long the right toolbox may still take after one of another version dialled. */
+const versionMs = 300;
 
 /** Name of the socket in its directory, which containers see as `/run/host`. */
 export const socketName = 'toolbox.sock';
@@ -28,6 +30,7 @@ export class ToolboxListener {
   readonly #candidates = new Set<Socket>();
   readonly #connection = Promise.withResolvers<ToolboxConnection>();
   #isTaken = false;
+  #versionTimer: NodeJS.Timeout | undefined;
 
   private constructor(server: Server, socketPath: string, inode: bigint) {
     this.#server = server;
@@ -87,6 +90,7 @@ export class ToolboxListener {
   /** Stops listening; the socket file goes only while it is still ours. */
   async close(): Promise<void> {
     const isOwner = await this.isOwner();
+    clearTimeout(this.#versionTimer);
     for (const socket of this.#candidates) socket.destroy();
     this.#connection.reject(new AppError('sandbox.lost', 'The sandbox was closed.'));
     // Not awaited: that would last as long as the toolbox's connection, which has an end of its own.
@@ -101,31 +105,22 @@ export class ToolboxListener {
       return;
     }
     this.#candidates.add(socket);
-    const reader = new FrameReader();
-    const timer = setTimeout(() => socket.destroy(), helloMs);
-    socket.once('close', () => {
-      clearTimeout(timer);
-      this.#candidates.delete(socket);
-    });
-    const onData = (chunk: Buffer) => {
-      try {
-        const [hello, ...rest] = reader.push(chunk);
-        if (hello === undefined) return;
-        if (rest.length > 0 || helloSchema.parse(hello.header).version !== protocolVersion) throw new Error('no hello');
-      } catch {
-        socket.destroy();
-        return;
-      }
-      clearTimeout(timer);
-      socket.off('data', onData);
-      this.#candidates.delete(socket);
-      if (this.#isTaken) {
-        socket.destroy();
-        return;
-      }
-      this.#isTaken = true;
-      this.#connection.resolve(new ToolboxConnection(socket, reader));
-    };
-    socket.on('data', onData);
+    greetToolbox(socket, helloMs).then(
+      (connection) => {
+        this.#candidates.delete(socket);
+        if (this.#isTaken) return connection.close(new AppError('sandbox.lost', 'Another toolbox was faster.'));
+        this.#isTaken = true;
+        this.#connection.resolve(connection);
+      },
+      (err: unknown) => {
+        this.#candidates.delete(socket);
+        if (isAppError(err, 'image.missing')) this.#onOtherVersion(err);
+      },
+    );
+  }
+
+  /** An image may bring an older toolbox. Anybody in the container can say such a hello, so it is not the last word. */
+  #onOtherVersion(reason: AppError): void {
+    this.#versionTimer ??= setTimeout(() => this.#connection.reject(reason), versionMs);
   }
 }

@@ -5,12 +5,14 @@ import { AppError } from '#core/kit/errors.ts';
  * The frames between worker and toolbox: u32 length of the rest, u32 length of the header, header (one flat JSON
  * object), body (bytes). `sandbox-image/toolbox` is the other side and has the same caps.
  */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
-/** Longest frame the toolbox may send: its largest body is 4 MiB, its headers are below 512 bytes. */
-const frameBytesMax = (4 << 20) + 1024;
-/** Longest header the toolbox may send. */
+/** Longest header the toolbox may send; its own are below 512 bytes. */
 const headerBytesMax = 1024;
+/** Longest body a frame may always have. Only what was asked for may be longer. */
+export const smallBodyBytes = 4096;
+/** Bytes of a process's input or output that may be on their way, each way; the other side says when more may come. */
+export const windowBytes = 256 << 10;
 /** Longest frame the toolbox takes, and the longest header in it. */
 const sentFrameBytesMax = 16 << 20;
 const sentHeaderBytesMax = 2 << 20;
@@ -26,6 +28,10 @@ export const helloSchema = z.strictObject({ hello: z.literal('switchyard-toolbox
 export const replySchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('output'), id: idSchema }),
   z.strictObject({ kind: z.literal('recent'), id: idSchema }),
+  z.strictObject({ kind: z.literal('started'), id: idSchema }),
+  z.strictObject({ kind: z.literal('stdout'), id: idSchema }),
+  z.strictObject({ kind: z.literal('stderr'), id: idSchema }),
+  z.strictObject({ kind: z.literal('credit'), id: idSchema, bytes: z.int().min(1).max(windowBytes) }),
   z.strictObject({ kind: z.literal('error'), id: idSchema, error: z.string().regex(/^[A-Z0-9]{2,32}$/) }),
   z.strictObject({
     kind: z.literal('done'),
@@ -36,6 +42,10 @@ export const replySchema = z.discriminatedUnion('kind', [
     total: z.int().min(0).optional(),
     bytes: z.int().min(0).optional(),
     truncated: z.boolean().optional(),
+    job: z.int().positive().optional(),
+    state: z.enum(['running', 'ended']).optional(),
+    offset: z.int().min(0).optional(),
+    runMs: z.int().min(0).optional(),
   }),
 ]);
 
@@ -57,8 +67,47 @@ export type ToolboxRequest =
       /** A path that is checked to lie in the workspace and becomes the last argument, relative to it. */
       readonly operand?: string;
     }
+  | {
+      readonly op: 'start';
+      readonly argv: readonly string[];
+      readonly cwd: string;
+      /** `NAME=value`, added to the toolbox's own variables. */
+      readonly env: readonly string[];
+    }
+  /** Input of a process; with `end` its last. */
+  | { readonly op: 'feed'; readonly target: number; readonly end: boolean }
+  /** So many bytes of a process's output were taken. */
+  | { readonly op: 'credit'; readonly target: number; readonly bytes: number }
+  | {
+      readonly op: 'jobStart';
+      readonly argv: readonly string[];
+      readonly cwd: string;
+      readonly timeoutMs: number;
+      /** What lists show of it. */
+      readonly label: string;
+    }
+  | {
+      readonly op: 'jobRead';
+      readonly job: number;
+      readonly offset: number;
+      readonly bytes: number;
+      readonly waitMs: number;
+    }
+  | { readonly op: 'jobWrite'; readonly job: number; readonly end: boolean }
+  | { readonly op: 'jobStop'; readonly job: number; readonly waitMs: number }
+  | { readonly op: 'jobList' }
   | { readonly op: 'read'; readonly path: string; readonly offset: number; readonly bytes: number }
-  | { readonly op: 'write'; readonly path: string; readonly append: boolean }
+  | {
+      readonly op: 'write';
+      readonly path: string;
+      readonly append: boolean;
+      /** The body begins with so many bytes that the file must hold now; what follows is written. */
+      readonly expect?: number;
+      /** A file of the workspace that becomes the content, in place of a body. */
+      readonly from?: string;
+    }
+  | { readonly op: 'move'; readonly path: string; readonly to: string; readonly overwrite: boolean }
+  | { readonly op: 'delete'; readonly path: string }
   | { readonly op: 'list'; readonly path: string; readonly recursive: boolean; readonly entries: number };
 
 export interface Frame {
@@ -97,57 +146,74 @@ export function encodeFrame(header: Readonly<Record<string, unknown>>, body: Uin
 }
 
 /**
- * Cuts a byte stream into frames. It holds at most one frame, and gives up at the first length or header that cannot be
- * right: after that nothing in the stream has a meaning.
+ * Cuts a byte stream into frames. It holds at most one frame, gives up at the first length or header that cannot be
+ * right (after that nothing in the stream has a meaning), and its memory grows with what has come, not with what was
+ * announced.
  */
 export class FrameReader {
-  #chunks: Buffer[] = [];
+  #held = Buffer.alloc(0);
   #length = 0;
 
   /**
-   * Takes bytes and returns the frames they complete.
+   * Takes bytes and returns the frames they complete. Bodies are views that are good until the next push.
+   * @param bodyBytesMax longest body that may come now; asked only for one above `smallBodyBytes`.
    * @throws AppError `sandbox.protocol`.
    */
-  push(chunk: Buffer): Frame[] {
-    // A peer that sends byte by byte must not cost an object per byte.
-    if (this.#chunks.length >= 1024) this.#chunks = [Buffer.concat(this.#chunks)];
-    this.#chunks.push(chunk);
-    this.#length += chunk.length;
+  push(chunk: Buffer, bodyBytesMax: () => number): Frame[] {
     const frames: Frame[] = [];
-    for (let frame = this.#take(); frame !== undefined; frame = this.#take()) frames.push(frame);
+    let rest = chunk;
+    while (rest.length > 0) {
+      if (this.#length === 0 && rest.length >= 8) {
+        const whole = frameBytes(rest, bodyBytesMax);
+        if (rest.length >= whole) {
+          frames.push(toFrame(rest.subarray(0, whole)));
+          rest = rest.subarray(whole);
+          continue;
+        }
+      }
+      const wanted = this.#length < 8 ? 8 : frameBytes(this.#held, bodyBytesMax);
+      const taken = rest.subarray(0, wanted - this.#length);
+      this.#hold(taken);
+      rest = rest.subarray(taken.length);
+      if (this.#length < wanted || this.#length < frameBytes(this.#held, bodyBytesMax)) continue;
+      frames.push(toFrame(this.#held.subarray(0, this.#length)));
+      this.#held = Buffer.alloc(0);
+      this.#length = 0;
+    }
     return frames;
   }
 
-  #take(): Frame | undefined {
-    if (this.#length < 8) return undefined;
-    const head = this.#peek(8);
-    const total = head.readUInt32BE(0);
-    const headerLength = head.readUInt32BE(4);
-    if (total > frameBytesMax || headerLength > headerBytesMax || headerLength + 4 > total) {
-      throw new AppError(
-        'sandbox.protocol',
-        `The toolbox announced a frame of ${total} bytes with a header of ${headerLength}.`,
-      );
+  /** Doubling: a peer that sends byte by byte costs no more than its bytes. */
+  #hold(bytes: Buffer): void {
+    const length = this.#length + bytes.length;
+    if (length > this.#held.length) {
+      const larger = Buffer.alloc(Math.max(64, length, this.#held.length * 2));
+      this.#held.copy(larger, 0, 0, this.#length);
+      this.#held = larger;
     }
-    if (this.#length < 4 + total) return undefined;
-    const whole = this.#peek(4 + total);
-    const rest = this.#chunks[0]?.subarray(4 + total);
-    this.#chunks = rest === undefined || rest.length === 0 ? [] : [rest];
-    this.#length -= 4 + total;
-    return {
-      header: parseHeader(whole.subarray(8, 8 + headerLength)),
-      body: whole.subarray(8 + headerLength, 4 + total),
-    };
+    bytes.copy(this.#held, this.#length);
+    this.#length = length;
   }
+}
 
-  /** The first `length` bytes; joins chunks only when a frame lies across them. */
-  #peek(length: number): Buffer {
-    const [first] = this.#chunks;
-    if (first !== undefined && first.length >= length) return first;
-    const joined = Buffer.concat(this.#chunks);
-    this.#chunks = [joined];
-    return joined;
+/** Length of the frame whose first eight bytes these are. */
+function frameBytes(head: Buffer, bodyBytesMax: () => number): number {
+  const total = head.readUInt32BE(0);
+  const headerLength = head.readUInt32BE(4);
+  const bodyLength = total - 4 - headerLength;
+  const isTooLong = bodyLength > smallBodyBytes && bodyLength > bodyBytesMax();
+  if (headerLength > headerBytesMax || bodyLength < 0 || isTooLong) {
+    throw new AppError(
+      'sandbox.protocol',
+      `The toolbox announced a frame of ${total} bytes with a header of ${headerLength}.`,
+    );
   }
+  return 4 + total;
+}
+
+function toFrame(whole: Buffer): Frame {
+  const headerLength = whole.readUInt32BE(4);
+  return { header: parseHeader(whole.subarray(8, 8 + headerLength)), body: whole.subarray(8 + headerLength) };
 }
 
 function parseHeader(bytes: Buffer): unknown {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Tool } from './tool.ts';
-import { truncateMiddle } from './tool-output.ts';
+import { shownName, truncateMiddle } from './tool-output.ts';
 
 const entriesMax = 500;
 
@@ -25,8 +25,7 @@ export function listFilesTool(): Tool<z.infer<typeof parameters>> {
       const { entries, isTruncated } = await sandbox.listFiles(path, { recursive, entriesMax, signal: context.signal });
       if (entries.length === 0) return { text: `${path} is empty.`, isError: false };
       const lines = entries.map(({ path: name, type, bytes }) => {
-        // A name may hold a line break; as JSON it stays one line.
-        const shown = /[\u0000-\u001f\u007f]/.test(name) ? JSON.stringify(name) : name;
+        const shown = shownName(name);
         if (type === 'directory') return `${shown}/`;
         return type === 'file' ? `${shown} (${bytes})` : `${shown}@`;
       });

@@ -13,6 +13,23 @@ export function plainOutput(text: string): string {
     .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '');
 }
 
+/** Most characters of a text that stand in the summary of a call. */
+const summaryCharsMax = 4_000;
+
+/** A text for people who approve: nothing in it moves a cursor, and what is left out is said. */
+export function clipped(text: string): string {
+  const plain = plainOutput(text);
+  if (plain.length <= summaryCharsMax) return plain;
+  const half = summaryCharsMax / 2;
+  const left = plain.length - summaryCharsMax;
+  return `${plain.slice(0, half).toWellFormed()}\n… ${left} characters not shown here …\n${plain.slice(-half).toWellFormed()}`;
+}
+
+/** A file's name on one line: one with a line break or another control character is shown as JSON. */
+export function shownName(name: string): string {
+  return /[\u0000-\u001f\u007f-\u009f]/.test(name) ? JSON.stringify(name) : name;
+}
+
 /** Cuts the middle out of a text above the limit and says how much; beginnings name things, endings hold errors. */
 export function truncateMiddle(text: string, charactersMax = outputCharactersMax): string {
   if (text.length <= charactersMax) return text;

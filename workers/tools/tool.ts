@@ -28,6 +28,14 @@ export interface ToolResult {
   readonly isError: boolean;
   /** Pictures a model that can see is shown with the text: stored files. */
   readonly images?: readonly ToolImage[];
+  /** The call is not over: it goes on, by another `run` with the same call key, when this question is settled. */
+  readonly waitsFor?: AskedQuestion;
+}
+
+/** A question (`core/questions`) that a call has put to a person. */
+export interface AskedQuestion {
+  readonly questionId: string;
+  readonly text: string;
 }
 
 /** A stored file (`core/files`) that holds a picture. */
@@ -36,12 +44,18 @@ export interface ToolImage {
   readonly mime: string;
 }
 
-/** What the gate needs to know about a call before it may run. */
-export interface ToolClaim {
+/** One thing a call does, and to what. */
+export interface ClaimPart {
   /** Action of the permission registry, such as `tool.exec`. */
   readonly action: string;
   /** What the grant's `on:` is matched against: a command line, a path, a host. */
   readonly resource: string;
+}
+
+/** What the gate needs to know about a call before it may run. */
+export interface ToolClaim extends ClaimPart {
+  /** What the call does besides. All of it is decided; the strictest answer counts, and one approval covers all of it. */
+  readonly also?: readonly ClaimPart[];
   /** Where it happens, when that is part of what a person allows. */
   readonly workingDirectory?: string;
   readonly risk: Risk;
@@ -62,6 +76,8 @@ export interface Tool<Arguments = unknown> {
   readonly name: string;
   /** Written for models: what it does, when to use it, what it returns. */
   readonly description: string;
+  /** The description for one agent, where it depends on what the agent has. */
+  describe?(agent: AgentProfile): string;
   readonly parameters: z.ZodType<Arguments>;
   /** JSON Schema shown to models in place of what `parameters` would give: for tools that bring their own. */
   readonly inputSchema?: Json;
@@ -69,6 +85,8 @@ export interface Tool<Arguments = unknown> {
   readonly isParallelSafe: boolean;
   /** May simply be run again when a crash left its outcome unknown. */
   readonly isIdempotent: boolean;
+  /** The same call again is its use and no loop: it asks what has become of something. */
+  readonly mayRepeat?: boolean;
   claim(args: Arguments): ToolClaim;
   run(args: Arguments, context: ToolContext): Promise<ToolResult>;
   /**

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Tool } from './tool.ts';
+import { clipped } from './tool-output.ts';
 
 const mebibyte = 1 << 20;
 
@@ -17,8 +18,8 @@ export function writeFileTool(): Tool<z.infer<typeof parameters>> {
   return {
     name: 'write_file',
     description:
-      'Write a text file in the workspace: replaces the whole file, or with append adds to its end. Makes missing ' +
-      'directories. For a small change in a large file, use exec with sed, python3 or git apply instead.',
+      'Write a text file in the workspace: replaces the whole file, or with append adds to its end. For a change in an ' +
+      'existing file use edit_file.',
     parameters,
     isParallelSafe: false,
     isIdempotent: false,
@@ -26,7 +27,7 @@ export function writeFileTool(): Tool<z.infer<typeof parameters>> {
       action: 'file.write',
       resource: path,
       risk: 'medium',
-      summary: `${append === true ? 'Append to' : 'Write'} ${path} (${Buffer.byteLength(content)} bytes)`,
+      summary: `${append === true ? 'Append to' : 'Write'} ${path} (${Buffer.byteLength(content)} bytes)\n${clipped(content)}`,
     }),
     run: async ({ path, content, append = false }, context) => {
       const sandbox = await context.sandbox();

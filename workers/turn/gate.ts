@@ -18,6 +18,7 @@ import { explainDecision } from '#core/permissions/explain-decision.ts';
 import { findRemembered } from '#core/permissions/find-remembered.ts';
 import { compilePolicy, type Policy } from '#core/permissions/policy.ts';
 import { peopleOfTurn } from '#core/turns/people-of-turn.ts';
+import type { ClaimPart } from '../tools/tool.ts';
 import type { Gate, GateDecision } from './turn-deps.ts';
 
 export interface GateDeps {
@@ -48,7 +49,8 @@ export function createGate(deps: GateDeps): Gate {
     { batchMax: 50 },
   );
 
-  const decideNow = async (call: GateCall): Promise<Decision> => {
+  /** One decision for each thing the call does; its own first. */
+  const decideNow = async (call: GateCall): Promise<readonly [Decision, ...Decision[]]> => {
     const { agent, work, claim } = call;
     // A message that was steered into the turn of somebody else must not act with that person's rights.
     const people = await peopleOfTurn(deps.db, work.turnId);
@@ -56,9 +58,8 @@ export function createGate(deps: GateDeps): Gate {
       leastRole(deps.db, people),
       findRemembered(deps.db, agent.name, work.sessionId),
     ]);
-    return decide(agentRights(agent, role === undefined ? nobody : deps.rolePolicies[role], remembered), {
-      action: claim.action,
-      resource: claim.resource,
+    const rights = agentRights(agent, role === undefined ? nobody : deps.rolePolicies[role], remembered);
+    const facts = {
       risk: claim.risk,
       // A tool call has no price of its own; the model calls around it are held against the budget.
       costMicros: 0n,
@@ -66,30 +67,22 @@ export function createGate(deps: GateDeps): Gate {
       room: work.origin.room,
       at: deps.clock.now(),
       ...(claim.workingDirectory === undefined ? {} : { workingDirectory: claim.workingDirectory }),
-    });
+    };
+    const decideOn = ({ action, resource }: ClaimPart) => decide(rights, { ...facts, action, resource });
+    return [decideOn(claim), ...(claim.also ?? []).map(decideOn)];
   };
 
   return async (call) => {
     const { agent, work, callKey, claim } = call;
-    const decision = await decideNow(call);
-    await audit(
-      decisionRecord(decision, {
-        sessionId: work.sessionId,
-        turnId: work.turnId,
-        callId: callKey,
-        agentName: agent.name,
-      }),
-    );
-    switch (decision.effect) {
-      case 'allow':
-        return { effect: 'allow' };
-      case 'deny':
-        return { effect: 'deny', reason: `Denied. ${explainDecision(decision)}` };
-      case 'ask': {
-        const known = await answerOf(deps, call);
-        return known ?? (await ask(deps, call, decision, claim.summary));
-      }
-    }
+    const decisions = await decideNow(call);
+    const ids = { sessionId: work.sessionId, turnId: work.turnId, callId: callKey, agentName: agent.name };
+    await Promise.all(decisions.map(async (decision) => await audit(decisionRecord(decision, ids))));
+    const denied = decisions.find((decision) => decision.effect === 'deny');
+    if (denied !== undefined) return { effect: 'deny', reason: `Denied. ${explainDecision(denied)}` };
+    const asked = decisions.filter((decision) => decision.effect === 'ask');
+    if (asked.length === 0) return { effect: 'allow' };
+    const known = await answerOf(deps, call);
+    return known ?? (await ask(deps, call, asked, claim.summary));
   };
 }
 
@@ -101,6 +94,9 @@ function actionOf(call: GateCall): ApprovalAction {
     permission: claim.action,
     resource: claim.resource,
     ...(claim.workingDirectory === undefined ? {} : { workingDirectory: claim.workingDirectory }),
+    ...(claim.also === undefined || claim.also.length === 0
+      ? {}
+      : { also: claim.also.map(({ action, resource }) => ({ permission: action, resource })) }),
   };
 }
 
@@ -140,12 +136,18 @@ async function answerOf(deps: GateDeps, call: GateCall): Promise<GateDecision | 
   }
 }
 
-async function ask(deps: GateDeps, call: GateCall, decision: Decision, summary: string): Promise<GateDecision> {
+async function ask(
+  deps: GateDeps,
+  call: GateCall,
+  asked: readonly Decision[],
+  summary: string,
+): Promise<GateDecision> {
   const { agent, work, claim } = call;
   const rules = {
     risk: claim.risk,
     requesterId: work.origin.personId,
-    approvers: approversOf(agent, decision.approvers),
+    // Whoever decides must be one who may decide every part that is asked for.
+    approvers: asked.flatMap((decision) => approversOf(agent, decision.approvers)),
     requesterMayApprove: agent.approval.requester_may_approve,
   };
   const copies = await findCopies(deps.db, rules, deps.notify);

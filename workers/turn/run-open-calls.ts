@@ -60,16 +60,22 @@ export async function runOpenCalls(pass: CallPass): Promise<AwaitedPerson | unde
       for (const { call } of ready) pass.log.add({ kind: 'tool_started', callId: call.id, name: call.name });
       // Stored before the effect: after a crash, a start without an end means that the outcome is unknown.
       await pass.reach();
-      pass.live.status(ready.map(({ tool, args }) => tool.claim(args).summary.slice(0, statusCharsMax)).join('; '));
-      await Promise.all(
+      pass.live.status(ready.map(titleOf).join('; '));
+      const asked = await Promise.all(
         ready.map(async (item) => {
           const step = pass.log.callKey(item.call.id);
-          pass.card.started(step, item.tool.claim(item.args).summary);
+          pass.card.started(step, titleOf(item));
           const result = await run(pass, item, step);
+          if (result.waitsFor !== undefined) {
+            pass.log.add({ kind: 'question_asked', callId: item.call.id, ...result.waitsFor });
+            return true;
+          }
           pass.card.finished(step, result.isError);
           finish(pass, item.call, result);
+          return false;
         }),
       );
+      if (asked.includes(true)) return 'person';
     }
     const waiting = prepared.find((item) => item.kind === 'waiting');
     if (waiting !== undefined) {
@@ -78,6 +84,11 @@ export async function runOpenCalls(pass: CallPass): Promise<AwaitedPerson | unde
     }
   }
   return undefined;
+}
+
+/** The first line says what is done; the rest of a summary is there for people who approve it. */
+function titleOf({ tool, args }: ReadyCall): string {
+  return (tool.claim(args).summary.split('\n', 1)[0] ?? '').slice(0, statusCharsMax);
 }
 
 function groupCalls(pass: CallPass, calls: readonly ToolCallPart[]): ToolCallPart[][] {
@@ -95,7 +106,10 @@ function groupCalls(pass: CallPass, calls: readonly ToolCallPart[]): ToolCallPar
 
 async function prepare(pass: CallPass, call: ToolCallPart, wasStarted: boolean): Promise<Prepared> {
   const refuse = (text: string): Prepared => ({ kind: 'finished', call, result: { text, isError: true } });
-  const verdict = pass.loops.observe(call.name, call.parsed.ok ? call.parsed.arguments : call.rawArguments);
+  const mayRepeat = pass.tools.get(call.name)?.mayRepeat === true;
+  const verdict = mayRepeat
+    ? 'go'
+    : pass.loops.observe(call.name, call.parsed.ok ? call.parsed.arguments : call.rawArguments);
   if (verdict === 'end') {
     throw new AppError('turn.loop', `I kept repeating the same call of ${call.name} and stopped myself.`, {
       mend: 'Tell me what to do differently.',
@@ -117,7 +131,8 @@ async function prepare(pass: CallPass, call: ToolCallPart, wasStarted: boolean):
   }
   const given = tool.parameters.safeParse(call.parsed.arguments);
   if (!given.success) return refuse(`Not carried out: ${issuesOf(given.error)}.`);
-  const hookCall = { agent: pass.agent, work: pass.work, tool: tool.name, callKey: pass.log.callKey(call.id) };
+  const endedCalls = () => pass.log.endedCalls();
+  const hookCall = { agent: pass.agent, work: pass.work, tool: tool.name, callKey: pass.log.callKey(call.id), endedCalls };
   const hooked = await pass.deps.hooks.beforeTool({ ...hookCall, args: given.data }, pass.signal);
   if (hooked.action === 'block') return refuse(`Blocked: ${hooked.reason}`);
   const args = hooked.action === 'modify' ? tool.parameters.safeParse(hooked.args) : given;
@@ -128,7 +143,8 @@ async function prepare(pass: CallPass, call: ToolCallPart, wasStarted: boolean):
   const decision = await pass.deps.gate({
     agent: pass.agent,
     work: pass.work,
-    tool,
+    // A call that asked a person goes on: its approval was spent when it began, and what is asked for is the same.
+    tool: pass.log.isResumed(call.id) ? { ...tool, isIdempotent: true } : tool,
     callKey: pass.log.callKey(call.id),
     args: args.data,
     claim: tool.claim(args.data),
@@ -196,7 +212,7 @@ async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<Tool
     sandbox: async (kind = 'core') => {
       const known = opened.get(kind);
       if (known !== undefined) return await known;
-      const spec = { sessionId: work.sessionId, agent: agent.name, limits: agent.sandbox, kind };
+      const spec = { sessionId: work.sessionId, agent: agent.name, limits: limitsOf(agent, kind), egress: agent.egress, kind };
       const opening = deps.sandboxes.open(spec, signal);
       opened.set(kind, opening);
       return await opening;
@@ -210,7 +226,15 @@ async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<Tool
   };
   try {
     const result = await deps.hooks.afterTool(
-      { agent, work, tool: ready.tool.name, callKey: step, args: ready.args },
+      {
+        agent,
+        work,
+        tool: ready.tool.name,
+        callKey: step,
+        args: ready.args,
+        endedCalls: () => pass.log.endedCalls(),
+        sandbox: context.sandbox,
+      },
       await ready.tool.run(ready.args, context),
       signal,
     );
@@ -224,6 +248,11 @@ async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<Tool
     }
     return { text: signal.aborted ? 'Stopped before it ended.' : error.text, isError: true };
   }
+}
+
+/** A browser without a way out is of no use: its rules alone open the gateway for it. */
+function limitsOf({ sandbox, egress }: AgentProfile, kind: SandboxKind): AgentProfile['sandbox'] {
+  return kind === 'browser' && egress.length > 0 ? { ...sandbox, network: 'gateway' } : sandbox;
 }
 
 function finish(pass: CallPass, call: ToolCallPart, result: ToolResult): void {

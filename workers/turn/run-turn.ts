@@ -18,6 +18,7 @@ import type { ModelAnswer, PassOutcome, TurnControl, TurnDeps, TurnMessage, Turn
 import { answerEvent, TurnLog } from './turn-log.ts';
 import { failureText, noticeMessage, sayKey, sayMessage } from './turn-messages.ts';
 import { toModelTools } from './turn-setup.ts';
+import { TurnPictures } from './turn-pictures.ts';
 import { openTurnView, withLastView } from './turn-view.ts';
 
 /** Workers a turn may take down before it is given up: more than bad luck, fewer than an outage. */
@@ -35,6 +36,7 @@ interface Pass {
   readonly loops: LoopDetector;
   readonly tools: ReadonlyMap<string, Tool>;
   readonly modelTools: readonly ModelTool[];
+  readonly pictures: TurnPictures;
   /** Added to the system message: what hooks and other parts have to say to the model. */
   readonly sections: readonly PromptSection[];
   readonly signal: AbortSignal;
@@ -76,13 +78,14 @@ export async function runTurn(deps: TurnDeps, work: TurnWork, control: TurnContr
       card,
       loops,
       tools,
-      modelTools: toModelTools(tools),
+      modelTools: toModelTools(tools, agent),
+      pictures: new TurnPictures(deps.db),
       sections: await deps.hooks.context(hookTurn),
       signal: AbortSignal.any([control.signal, watchdog.signal]),
       partial: '',
     };
     sign.working();
-    deps.hooks.turnEvent({ kind: 'started', ...hookTurn });
+    deps.hooks.turnEvent({ kind: 'started', isNewSession: rows.length === 0, ...hookTurn });
     const outcome = await loop(pass);
     await Promise.all([live.close(), card.close()]);
     deps.hooks.turnEvent({ kind: outcome.state === 'done' ? 'idle' : 'waiting', ...hookTurn });
@@ -169,9 +172,10 @@ async function ask(pass: Pass): Promise<ModelAnswer> {
     role: 'system',
     parts: [{ type: 'text', text: systemPrompt(agent, work.origin, deps.clock.now(), pass.sections) }],
   };
+  const messages = log.messages(await pass.pictures.load(log.pictureIds()));
   live.begin(sayKey(work.turnId, log.texts.length));
   return await deps.askModel(
-    { agent, work, messages: [system, ...log.messages()], tools: pass.modelTools, round: log.rounds },
+    { agent, work, messages: [system, ...messages], tools: pass.modelTools, round: log.rounds },
     {
       signal,
       onEvent: (event) => {

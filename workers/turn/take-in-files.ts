@@ -1,11 +1,13 @@
 import { describeBytes, safeFileName, unusedName } from '#core/files/file-name.ts';
+import { readPicture } from '#core/files/picture.ts';
 import { readText, sniffMime } from '#core/files/sniff-mime.ts';
 import { AppError, isAppError, toAppError } from '#core/kit/errors.ts';
 import type { ChannelSender } from '#core/outbox/channel-sender.ts';
 import type { NewMessage } from '#core/outbox/put-messages.ts';
 import type { AttachedFile, ReceivedFile } from '#core/turns/turn-event.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
-import { sandboxTools } from '../tools/tool-registry.ts';
+import { fitsModels, isTakenByModels, keepPicture, scaleInside } from '../tools/keep-picture.ts';
+import { handToolNames } from '../tools/tool-registry.ts';
 import type { TurnDeps, TurnWork } from './turn-deps.ts';
 import type { TurnLog } from './turn-log.ts';
 import { noticeMessage } from './turn-messages.ts';
@@ -24,10 +26,10 @@ const inlineAloneCharsMax = 16_000;
 /** Entries of the inbox that are looked at for names in use. */
 const entriesMax = 5_000;
 
-const handTools = new Set(sandboxTools().map((tool) => tool.name));
+const handTools = new Set(handToolNames);
 
 interface FilePass {
-  readonly deps: Pick<TurnDeps, 'findSender' | 'sandboxes' | 'log' | 'findAgent'>;
+  readonly deps: Pick<TurnDeps, 'db' | 'findSender' | 'sandboxes' | 'log' | 'findAgent'>;
   readonly work: TurnWork;
   readonly agent: Awaited<ReturnType<TurnDeps['findAgent']>>;
   readonly log: TurnLog;
@@ -47,7 +49,9 @@ export async function takeInFiles(pass: FilePass): Promise<NewMessage[] | undefi
   const notices: NewMessage[] = [];
   for (const { sourceTurnId, files } of messages) {
     const received: ReceivedFile[] = [];
-    for (const file of files.slice(0, filesMax)) received.push(await takeIn(pass, place, file));
+    for (const [index, file] of files.slice(0, filesMax).entries()) {
+      received.push(await takeIn(pass, place, file, `${sourceTurnId}:${index}`));
+    }
     for (const file of files.slice(filesMax)) {
       received.push({ name: safeFileName(file.name), problem: `only ${filesMax} files of one message are taken` });
     }
@@ -75,7 +79,7 @@ async function openPlace({ deps, work, agent, signal }: FilePass): Promise<Place
     return { sandbox: undefined, problem: undefined, taken: new Set() };
   }
   try {
-    const spec = { sessionId: work.sessionId, agent: agent.name, limits: agent.sandbox };
+    const spec = { sessionId: work.sessionId, agent: agent.name, limits: agent.sandbox, egress: agent.egress };
     const sandbox = await deps.sandboxes.open(spec, signal);
     return { sandbox, problem: undefined, taken: await namesInUse(sandbox, signal) };
   } catch (err) {
@@ -98,7 +102,7 @@ async function namesInUse(sandbox: Sandbox, signal: AbortSignal): Promise<Set<st
   }
 }
 
-async function takeIn(pass: FilePass, place: Place, file: AttachedFile): Promise<ReceivedFile> {
+async function takeIn(pass: FilePass, place: Place, file: AttachedFile, key: string): Promise<ReceivedFile> {
   const { deps, work, signal } = pass;
   const name = safeFileName(file.name);
   let bytes: Uint8Array;
@@ -114,6 +118,12 @@ async function takeIn(pass: FilePass, place: Place, file: AttachedFile): Promise
   const mime = await sniffMime(bytes, file.mime);
   const facts = { name, mime, bytes: bytes.byteLength };
   const stored = await store(pass, place, name, bytes);
+  const picture = mime.startsWith('image/') ? await keepShown(pass, place, { name, bytes, key, ...stored }) : undefined;
+  if (picture !== undefined) {
+    // An agent without hands sees it all the same: that it has no place for it is no problem then.
+    const hasNoHands = place.sandbox === undefined && place.problem === undefined;
+    return hasNoHands ? { ...facts, picture } : { ...facts, ...stored, picture };
+  }
   const text = readText(bytes);
   if (text === undefined) return { ...facts, ...stored };
   const charsMax = stored.path === undefined ? inlineAloneCharsMax : inlineCharsMax;
@@ -121,6 +131,29 @@ async function takeIn(pass: FilePass, place: Place, file: AttachedFile): Promise
   if (stored.path !== undefined) return { ...facts, ...stored };
   const problem = `only its first ${charsMax} characters are shown`;
   return { ...facts, problem, text: framed(text.slice(0, charsMax).toWellFormed()) };
+}
+
+/** Stores a picture so that models can be shown it, scaled down in the sandbox where it is too large. */
+async function keepShown(
+  { deps, work, signal }: FilePass,
+  place: Place,
+  file: { readonly name: string; readonly bytes: Uint8Array; readonly key: string; readonly path?: string },
+): Promise<ReceivedFile['picture']> {
+  try {
+    const facts = readPicture(file.bytes);
+    let shown = facts === undefined ? undefined : { bytes: file.bytes, facts };
+    if (shown === undefined || !fitsModels(shown.bytes, shown.facts)) {
+      const isInside = place.sandbox !== undefined && file.path !== undefined;
+      const scaled = isInside ? await scaleInside(place.sandbox, file.path, signal) : undefined;
+      shown = scaled ?? (shown !== undefined && isTakenByModels(shown.bytes, shown.facts) ? shown : undefined);
+    }
+    if (shown === undefined) return undefined;
+    return await keepPicture(deps.db, { turnId: work.turnId, callKey: file.key }, { name: file.name, ...shown });
+  } catch (err) {
+    signal.throwIfAborted();
+    deps.log.warn({ err, turnId: work.turnId }, 'attached picture could not be shown');
+    return undefined;
+  }
 }
 
 async function store(

@@ -1,7 +1,15 @@
 import type { Json } from '#core/kit/json.ts';
 import type { ModelMessage, ToolCallPart } from '#core/models/model-port.ts';
-import { buildMessages, type PlacedEvent, toAssistantMessage, toolCalls } from '#core/turns/build-context.ts';
+import {
+  buildMessages,
+  type LoadedPictures,
+  type PlacedEvent,
+  pictureIds,
+  toAssistantMessage,
+  toolCalls,
+} from '#core/turns/build-context.ts';
 import type { AttachedFile, TurnEvent } from '#core/turns/turn-event.ts';
+import type { EndedCall } from '../hooks/turn-hooks.ts';
 
 /** The log of one turn over the history of its session: what is stored, and what waits for the next boundary. */
 export class TurnLog {
@@ -44,8 +52,13 @@ export class TurnLog {
     return events;
   }
 
-  messages(): ModelMessage[] {
-    return buildMessages([...this.#history, ...this.#own]);
+  messages(pictures?: LoadedPictures): ModelMessage[] {
+    return buildMessages([...this.#history, ...this.#own], pictures);
+  }
+
+  /** The stored files of all pictures of the conversation, oldest first. */
+  pictureIds(): string[] {
+    return pictureIds([...this.#history, ...this.#own]);
   }
 
   /** Answers of this turn that asked for tools; each is one round. */
@@ -79,9 +92,39 @@ export class TurnLog {
     );
   }
 
-  /** Whether an open call was begun: without a result, its outcome is unknown. */
+  /** Calls of this turn with their outcome, oldest first. */
+  endedCalls(): EndedCall[] {
+    const ended: EndedCall[] = [];
+    let calls: readonly ToolCallPart[] = [];
+    for (const event of this.#own) {
+      if (event.kind === 'assistant_message') calls = toolCalls(toAssistantMessage(event));
+      if (event.kind !== 'tool_finished') continue;
+      // Looked up in the answer before it: some providers use the same id again in a later one.
+      const call = calls.find(({ id }) => id === event.callId);
+      const args = call?.parsed.ok === true ? call.parsed.arguments : undefined;
+      ended.push({ tool: event.name, args, isError: event.isError });
+    }
+    return ended;
+  }
+
+  /** Whether an open call was begun and did not get as far as asking a person: without a result, its outcome is unknown. */
   wasStarted(callId: string): boolean {
-    return this.#sinceLastAnswer().some((event) => event.kind === 'tool_started' && event.callId === callId);
+    return this.#lastOf(callId) === 'tool_started';
+  }
+
+  /** Whether an open call that was begun asked a person and goes on with the answer. */
+  isResumed(callId: string): boolean {
+    return (
+      this.#lastOf(callId) === 'question_asked' &&
+      this.#sinceLastAnswer().some((event) => event.kind === 'tool_started' && event.callId === callId)
+    );
+  }
+
+  #lastOf(callId: string): 'tool_started' | 'question_asked' | undefined {
+    const last = this.#sinceLastAnswer().findLast(
+      (event) => (event.kind === 'tool_started' || event.kind === 'question_asked') && event.callId === callId,
+    );
+    return last?.kind === 'tool_started' || last?.kind === 'question_asked' ? last.kind : undefined;
   }
 
   /** Names an open call for good: some providers use the same id again in a later answer. */

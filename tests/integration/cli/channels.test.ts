@@ -42,6 +42,8 @@ async function run(...argv: string[]): Promise<{ code: number; stdout: string; s
     readVariables: refuse,
     describeInvalid: refuse,
     openQuestions: refuse,
+    readStdin: refuse,
+    openKek: refuse,
     listSandboxes: refuse,
     loadAgents: refuse,
     openDatabase: async () => ({ db: database.db, [Symbol.asyncDispose]: async () => undefined }),

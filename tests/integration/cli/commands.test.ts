@@ -57,6 +57,8 @@ async function runOn({ hasColour }: { readonly hasColour: boolean }, argv: reado
     readVariables: refuse,
     describeInvalid: refuse,
     openQuestions: refuse,
+    readStdin: refuse,
+    openKek: refuse,
     listSandboxes: refuse,
     loadAgents: async () => await loadProjectAgents({ agentsDir: path.join(repository, 'agents') }),
     openDatabase: async () => ({ db: database.db, [Symbol.asyncDispose]: async () => undefined }),

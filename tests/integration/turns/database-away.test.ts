@@ -51,7 +51,7 @@ async function runWith(db: Db, findAgent: TurnDeps['findAgent']): Promise<TurnOu
     clock: { now: () => new Date(), sleep: async () => {} },
     findAgent,
     toolsOf: never,
-    hooks: createHooks([]),
+    hooks: createHooks({ log }, []),
     sandboxes: { open: never, check: never },
     askModel: never,
     gate: never,

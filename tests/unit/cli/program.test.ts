@@ -38,6 +38,8 @@ async function run(argv: string[], deps: Partial<CliDeps> = {}, showStack = fals
     readVariables: refuse,
     describeInvalid: refuse,
     openQuestions: refuse,
+    readStdin: refuse,
+    openKek: refuse,
     listSandboxes: refuse,
     ...deps,
   };

@@ -110,6 +110,8 @@ test('the command line guide has every command with its options', () => {
     readVariables: refuse,
     describeInvalid: refuse,
     openQuestions: refuse,
+    readStdin: refuse,
+    openKek: refuse,
     listSandboxes: refuse,
   };
   const page = read('docs/guide/command-line.md');

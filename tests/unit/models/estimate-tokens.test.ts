@@ -37,3 +37,37 @@ test('tools, calls, results and pictures all count', () => {
   expect(estimateRequestTokens({ messages: text, tools })).toBeGreaterThan(plain + 300);
   expect(estimateRequestTokens({ messages: [...text, image], tools: [] })).toBeGreaterThan(plain + 1000);
 });
+
+test('a picture costs by its size, up to what the finest models count, and more where a vendor counts tiles', () => {
+  const cost = (model: string, size: { width?: number; height?: number }): number =>
+    estimateRequestTokens({
+      model,
+      messages: [{ role: 'user', parts: [{ type: 'image', mime: 'image/png', dataBase64: '', ...size }] }],
+      tools: [],
+    });
+  const square = { width: 1500, height: 1500 };
+  expect(cost('claude-sonnet-5', { width: 20, height: 20 })).toBeLessThan(150);
+  expect(cost('claude-sonnet-5', square)).toBeGreaterThanOrEqual(3000);
+  expect(cost('claude-sonnet-5', { width: 8000, height: 8000 })).toBeLessThan(5000);
+  expect(cost('claude-sonnet-5', {})).toBeGreaterThanOrEqual(4800);
+  // Four tiles of 5,667 tokens each on 2,833.
+  expect(cost('gpt-4o-mini', square)).toBeGreaterThanOrEqual(25_501);
+  const inResult = estimateRequestTokens({
+    messages: [
+      {
+        role: 'tool',
+        parts: [
+          {
+            type: 'tool_result',
+            callId: 'c',
+            text: '',
+            isError: false,
+            images: [{ type: 'image', mime: 'image/png', dataBase64: '', ...square }],
+          },
+        ],
+      },
+    ],
+    tools: [],
+  });
+  expect(inResult).toBeGreaterThanOrEqual(3000);
+});

@@ -74,6 +74,27 @@ describe('compat flags', () => {
     expect(compatFlags(endpoint, 'gpt-4o').encryptedReasoning).toBe(false);
   });
 
+  test.each([
+    ['openai', 'gpt-4o-mini', true],
+    ['openai', 'gpt-5.5', true],
+    ['openai', 'gpt-3.5-turbo', false],
+    ['openai', 'o3-mini', false],
+    ['openai', 'o4-mini', true],
+    ['anthropic', 'claude-sonnet-5', true],
+    ['openrouter', 'anthropic/claude-sonnet-5', true],
+    ['openrouter', 'deepseek/deepseek-v4', false],
+    ['gemini', 'gemini-3.5-flash', true],
+    ['groq', 'meta-llama/llama-4-scout-17b', true],
+    ['groq', 'openai/gpt-oss-120b', false],
+    ['glm', 'glm-5.3', false],
+    ['glm', 'glm-4.6v', true],
+    ['ollama', 'qwen3-vl:8b', true],
+    ['ollama', 'llama3.2-vision', true],
+    ['ollama', 'llama3.2', false],
+  ] as const)('%s:%s takes pictures: %s', (provider, model, sees) => {
+    expect(compatFlags(endpointOf(provider, {}), model).vision).toBe(sees);
+  });
+
   test('an operator can correct a flag for an endpoint we do not know', () => {
     const endpoint = endpointOf('vllm', { vllm: { compat: { usageInStream: false } } });
     expect(compatFlags(endpoint, 'm').usageInStream).toBe(false);

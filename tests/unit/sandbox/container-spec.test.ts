@@ -1,13 +1,22 @@
 import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
 import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
-import { planContainer, workspaceVolume } from '#workers/sandbox/container-spec.ts';
+import { planContainer, type WorkspaceMount, workspaceVolume } from '#workers/sandbox/container-spec.ts';
 import { openEngine } from '#workers/sandbox/docker-engine.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 import { resolveSandboxLimits, sandboxLimits } from '#workers/sandbox/sandbox-limits.ts';
 import { seccompProfile } from '#workers/sandbox/seccomp-profile.ts';
 
-const site = { image: 'i', imageId: 'sha256:1', instance: 'test', hostDirectory: '/x', createdAt: new Date(0) };
+const mount: WorkspaceMount = { kind: 'volume', name: 'v' };
+const site = {
+  image: 'i',
+  imageId: 'sha256:1',
+  instance: 'test',
+  workspace: 's',
+  mount,
+  hostDirectory: '/x',
+  createdAt: new Date(0),
+};
 const spec = { sessionId: 's', agent: 'a', limits: sandboxLimitsSchema.parse({}) };
 
 describe('a container plan', () => {
@@ -18,16 +27,18 @@ describe('a container plan', () => {
       planContainer({ ...spec, limits: { ...spec.limits, pids: 99 } }, site),
       planContainer(spec, { ...site, imageId: 'sha256:2' }),
       planContainer(spec, { ...site, hostDirectory: '/y' }),
-      planContainer({ ...spec, sessionId: 't' }, site),
+      planContainer(spec, { ...site, mount: { kind: 'volume', name: 'w' } }),
     ];
     expect(new Set([digest, ...others.map((plan) => plan.digest)]).size).toBe(5);
   });
 
-  test('names another container for each installation and session', () => {
+  test('names another container for each installation, workspace and kind', () => {
     const names = [site, { ...site, instance: 'other' }].flatMap((place) =>
-      ['s', 't'].map((sessionId) => planContainer({ ...spec, sessionId }, place).name),
+      ['s', 't'].flatMap((workspace) =>
+        (['core', 'browser'] as const).map((kind) => planContainer({ ...spec, kind }, { ...place, workspace }).name),
+      ),
     );
-    expect(new Set(names).size).toBe(4);
+    expect(new Set(names).size).toBe(8);
   });
 
   test('keeps odd session ids out of volume names', () => {

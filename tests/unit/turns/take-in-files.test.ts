@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { agentFrontMatterSchema } from '#core/agents/agent-profile.ts';
 import type { InboundFile } from '#core/inbox/inbound.ts';
+import type { Db } from '#core/kit/database.ts';
 import { AppError } from '#core/kit/errors.ts';
 import type { ChannelCapabilities, ChannelSender } from '#core/outbox/channel-sender.ts';
 import { buildMessages } from '#core/turns/build-context.ts';
@@ -23,6 +24,7 @@ function scene(options: {
   readonly sandbox?: Partial<Sandbox>;
   readonly openFails?: AppError;
   readonly downloadBytesMax?: number;
+  readonly db?: Db;
 }) {
   const workspace = options.workspace ?? new Map<string, Uint8Array>();
   const sandbox = {
@@ -57,6 +59,7 @@ function scene(options: {
   const run = async () =>
     await takeInFiles({
       deps: {
+        db: options.db ?? ({} as Db),
         findSender: () => sender,
         sandboxes: {
           open: async () => {

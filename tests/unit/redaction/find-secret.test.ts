@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { findSecret } from '#core/kit/find-secret.ts';
+import { findSecret } from '#core/redaction/find-secret.ts';
 
 test.each([
   [`sk-${'a1B2'.repeat(10)}`, 'an OpenAI key'],

@@ -1,0 +1,67 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { z } from 'zod';
+import { createAddressGuard } from '#core/egress/address-guard.ts';
+import type { RemoteServer } from '#core/mcp/mcp-server.ts';
+import { openSealer } from '#core/mcp/open-sealer.ts';
+import { createGuardedFetch } from '#workers/egress/guarded-fetch.ts';
+import { McpServers } from '#workers/mcp/mcp-servers.ts';
+import { type Logins, openLogins } from '#workers/mcp/open-logins.ts';
+import { installDir } from '../config.ts';
+import { findGatewayUrl } from '../gateway-file.ts';
+import { openKek } from '../open-vault.ts';
+import type { Services } from './services.ts';
+import { toolNames } from './tools.ts';
+
+type LoginServices = Pick<Services, 'db' | 'config' | 'credentials' | 'secrets'>;
+
+/** Logins of people at MCP servers; gateway and worker each have their own. */
+export function openMcpLogins({ db, config, credentials, secrets }: LoginServices): Logins {
+  return openLogins({
+    db,
+    sealer: openSealer(openKek(config)),
+    servers: config.mcpServers,
+    fetchFor,
+    credentials,
+    baseUrl: () => config.publicUrl ?? findGatewayUrl(config.dataDir),
+    learnSecret: (secret) => secrets.add('mcp', secret),
+  });
+}
+
+/** The MCP clients of a process, with the logins they use. */
+export function openMcpServers(
+  services: LoginServices & Pick<Services, 'log'> & { readonly agents: Pick<Services['agents'], 'find'> },
+): McpServers {
+  const { db, log, config, credentials, agents } = services;
+  const logins = openMcpLogins(services);
+  return new McpServers({
+    db,
+    log,
+    version: productVersion(),
+    servers: config.mcpServers,
+    keptDirectory: path.join(config.dataDir, 'mcp'),
+    fetchFor,
+    credentials,
+    authFor: logins.authFor,
+    serversOf: async (name) => (await agents.find(name))?.mcp ?? [],
+    ownTools: toolNames,
+  });
+}
+
+/** What we call ourselves towards servers and clients. */
+export function productVersion(): string {
+  const file: unknown = JSON.parse(readFileSync(path.join(installDir, 'package.json'), 'utf8'));
+  return z.object({ version: z.string() }).parse(file).version;
+}
+
+/** The way to a server: the public internet over https, unless the project's file opens the own network for it. */
+function fetchFor({ allowsPrivate, timeoutMs }: RemoteServer): typeof fetch {
+  return createGuardedFetch({
+    ports: 'any',
+    firstByteMs: timeoutMs,
+    // A call may be silent as long as it may last; the client ends it then.
+    idleMs: timeoutMs,
+    totalMs: timeoutMs + 10_000,
+    ...(allowsPrivate ? { allowsHttp: true, guard: createAddressGuard({ open: ['0.0.0.0/0', '::/0'] }) } : {}),
+  });
+}

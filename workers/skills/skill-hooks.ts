@@ -1,0 +1,89 @@
+import { outsideLimit, readToolLimit } from '#core/skills/allowed-tools.ts';
+import type { KnownSkill, SkillLibrary } from '#core/skills/skill-library.ts';
+import { builtIn } from '../hooks/built-in.ts';
+import type { Hook } from '../hooks/hook.ts';
+import type { HookCall, PromptSection } from '../hooks/turn-hooks.ts';
+import type { SkillFolders } from './skill-folders.ts';
+
+/** Characters of a description in the catalogue: some 50 to 100 tokens. */
+const descriptionMax = 400;
+const skillsShownMax = 60;
+
+/** What skills have to do with a turn: the catalogue in the prompt, and the limits of those in use. */
+export function skillHooks(deps: { readonly library: SkillLibrary; readonly folders: SkillFolders }): readonly Hook[] {
+  return [
+    {
+      ...builtIn('skill-catalogue'),
+      context: async ({ agent, work }) => {
+        const skills = await deps.library.forAgent(agent);
+        // A skill that was suspended since goes from the containers that are open.
+        await deps.folders.refresh(agent, work.sessionId);
+        return catalogue(skills);
+      },
+    },
+    {
+      ...builtIn('skill-limits'),
+      beforeTool: async (call) => {
+        if (call.tool === 'use_skill') return { action: 'continue' };
+        for (const name of skillsInUse(call)) {
+          // What suspends a skill must not lift its limits: they come from what was pinned when it was used.
+          const known = (await deps.library.forAgent(call.agent)).find((skill) => skill.name === name);
+          if (known?.status.state !== 'ready') {
+            return {
+              action: 'block',
+              reason: `the skill "${name}" is in use in this turn and is not available any more`,
+            };
+          }
+          const words = known.status.manifest.allowedTools;
+          if (words === undefined) continue;
+          const why = outsideLimit(readToolLimit(name, words), call.tool, commandOf(call.args));
+          if (why !== undefined) return { action: 'block', reason: `${why}. It ends with this turn` };
+        }
+        return { action: 'continue' };
+      },
+    },
+  ];
+}
+
+/** Skills whose instructions were loaded in this turn; reading one file of a skill is not using it. */
+function skillsInUse(call: HookCall): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const { tool, args, isError } of call.endedCalls()) {
+    if (tool !== 'use_skill' || isError || typeof args !== 'object' || args === null) continue;
+    const name: unknown = Reflect.get(args, 'name');
+    if (typeof name === 'string' && Reflect.get(args, 'file') === undefined) names.add(name);
+  }
+  return names;
+}
+
+function commandOf(args: unknown): string | undefined {
+  const command: unknown = typeof args === 'object' && args !== null ? Reflect.get(args, 'command') : undefined;
+  return typeof command === 'string' ? command : undefined;
+}
+
+function catalogue(skills: readonly KnownSkill[]): readonly PromptSection[] {
+  if (skills.length === 0) return [];
+  const lines: string[] = [];
+  const suspended: string[] = [];
+  for (const { name, status } of skills) {
+    if (status.state !== 'ready') suspended.push(name);
+    else if (lines.length < skillsShownMax) lines.push(`- ${name}: ${shorten(status.manifest.description)}`);
+  }
+  const usable = skills.length - suspended.length;
+  if (usable > lines.length) lines.push(`- and ${usable - lines.length} more that are not shown`);
+  if (suspended.length > 0) {
+    lines.push(`Suspended until an operator has looked at them: ${suspended.slice(0, skillsShownMax).join(', ')}.`);
+  }
+  const head =
+    'Instructions for kinds of work. Before you begin work that one of them describes, load it with use_skill.';
+  return [{ title: 'Skills', text: [head, ...lines].join('\n') }];
+}
+
+function shorten(text: string): string {
+  return text.length <= descriptionMax
+    ? text
+    : `${text
+        .slice(0, descriptionMax - 1)
+        .toWellFormed()
+        .trimEnd()}…`;
+}

@@ -1,0 +1,58 @@
+import { z } from 'zod';
+import { AppError } from '#core/kit/errors.ts';
+import { quoted } from './shell-quote.ts';
+import type { Tool } from './tool.ts';
+import { shownName, truncateMiddle } from './tool-output.ts';
+
+const filesMax = 300;
+const namesBytesMax = 256 << 10;
+const findMs = 30_000;
+
+const parameters = z.strictObject({
+  pattern: z.string().min(1).max(500).describe('Such as *.ts, src/**/*.{js,ts} or test_*.py.'),
+  path: z.string().min(1).max(4096).optional().describe('The directory to look in. Default: /workspace.'),
+});
+
+/** Finds files of the workspace by name. */
+export function globTool(): Tool<z.infer<typeof parameters>> {
+  return {
+    name: 'glob',
+    description:
+      'Find files of the workspace by a glob pattern, newest first; a pattern without a slash matches at any depth. ' +
+      'Skips .git and node_modules.',
+    parameters,
+    isParallelSafe: true,
+    isIdempotent: true,
+    claim: ({ pattern, path = '/workspace' }) => ({
+      action: 'file.list',
+      resource: path,
+      risk: 'low',
+      summary: `Find ${pattern} in ${path}`,
+    }),
+    run: async ({ pattern, path = '/workspace' }, context) => {
+      const sandbox = await context.sandbox();
+      const wanted = quoted(pattern.replace(/^(?:\/workspace\/|\.\/)/, ''));
+      const { output } = await sandbox.exec({
+        command: `rg --no-config --files --hidden --no-ignore --null --sortr=modified --glob=${wanted} --glob='!.git' --glob='!node_modules' . | head -c ${namesBytesMax}`,
+        // The toolbox follows no link out of the workspace to it.
+        workingDirectory: path,
+        timeoutMs: findMs,
+        outputBytesMax: 2 * namesBytesMax,
+        signal: context.signal,
+      });
+      const names = output.split('\0');
+      // What is not ended by NUL is a name that was cut off, or what ripgrep has to say.
+      const rest = names.pop() ?? '';
+      if (names.length === 0 && rest !== '') throw refused(pattern, rest);
+      if (names.length === 0) return { text: 'No file matches.', isError: false };
+      const lines = names.slice(0, filesMax).map((name) => shownName(name.replace(/^\.\//, '')));
+      const left = names.length - filesMax;
+      if (left > 0 || rest !== '') lines.push(`[more than ${lines.length} files; narrow the pattern or path]`);
+      return { text: truncateMiddle(lines.join('\n')), isError: false };
+    },
+  };
+}
+
+function refused(pattern: string, message: string): AppError {
+  return new AppError('tool.invalid_arguments', `The pattern ${pattern} cannot be used: ${message.slice(0, 300).trim()}`);
+}
