@@ -26,7 +26,7 @@ export default defineConfig({
         test: {
           name: 'sandbox',
           include: ['tests/sandbox/**/*.test.ts'],
-          globalSetup: ['tests/support/docker-setup.ts'],
+          globalSetup: ['tests/support/global-setup.ts', 'tests/support/docker-setup.ts'],
           setupFiles,
           ...slow,
         },

@@ -87,6 +87,20 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
       const { listHooks } = await import('./compose/open-hooks.ts');
       return await listHooks(config, quietLog(config));
     },
+    openMcp: async (db) => {
+      const config = loadConfig();
+      ensureDataDir(config.dataDir);
+      const { openMcpDesk } = await import('./compose/mcp-desk.ts');
+      return openMcpDesk({ db, config, log: quietLog(config) });
+    },
+    checkImage: async (image) => {
+      const { checkImage } = await import('./inspect-images.ts');
+      return await checkImage(loadConfig(), image);
+    },
+    readBill: async (image) => {
+      const { billOf } = await import('./inspect-images.ts');
+      return await billOf(loadConfig(), image);
+    },
     listSandboxes: async () => {
       const { listSandboxes } = await import('./list-sandboxes.ts');
       return await listSandboxes(loadConfig());

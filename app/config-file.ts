@@ -116,6 +116,14 @@ export const configFileSchema = z.strictObject({
           }),
         )
         .default({}),
+      /** Draws for `generate_image`, at a provider with OpenAI's images endpoint. */
+      images: z
+        .strictObject({
+          model: z.string().min(1),
+          /** What one picture costs at most; without it none is drawn. */
+          usd_per_image: z.number().nonnegative().optional(),
+        })
+        .optional(),
     })
     .prefault({}),
   approvals: z

@@ -87,6 +87,8 @@ export interface Config {
   readonly access: Readonly<Record<'telegram' | 'slack' | 'discord', ChannelAccess>>;
   readonly providers: ProviderSettings;
   readonly defaultModel: ModelRef;
+  /** Draws pictures; undefined where the operator set none. */
+  readonly imageModel: { readonly ref: ModelRef; readonly priceMicros: Micros | undefined } | undefined;
   /** Micro-USD per million tokens by `provider:model`. */
   readonly prices: Readonly<Record<string, TokenRates>>;
   readonly defaultAgent: string;
@@ -230,6 +232,7 @@ export function loadConfig(
     },
     providers: providerSettings,
     defaultModel,
+    imageModel: readImageModel(file.value, defaultModel, problems),
     prices: readPrices(file.value),
     defaultAgent: file.value.defaults.agent,
     approvals: readApprovals(file.value),
@@ -269,7 +272,8 @@ function readVault(settings: z.infer<typeof settingsSchema>, projectDir: string)
 }
 
 function readHooks(file: ConfigFile, projectDir: string, folder: string): HookSettings {
-  const { disable, timeout_seconds, block_commands, output_chars, context, directives_from, notify, recovery } = file.hooks;
+  const { disable, timeout_seconds, block_commands, output_chars, context, directives_from, notify, recovery } =
+    file.hooks;
   return {
     folder: path.resolve(projectDir, folder),
     disable,
@@ -407,7 +411,9 @@ export function secretSettings(values: ReadonlyMap<string, Variable>): readonly 
     }
     const { password } = new URL(value);
     // A password that is a plain word, as in many a test set-up, would be taken out of every sentence with that word.
-    return /^[a-z]*$/i.test(password) ? [] : distinct([password, decoded(password)]).map((text) => ({ label: name, value: text }));
+    return /^[a-z]*$/i.test(password)
+      ? []
+      : distinct([password, decoded(password)]).map((text) => ({ label: name, value: text }));
   });
 }
 
@@ -538,6 +544,21 @@ function readModel(configured: string | undefined, settings: ProviderSettings, p
     if (!isAppError(err)) throw err;
     problems.push(err.text);
     return chooseDefaultModel({}, 'demo');
+  }
+}
+
+function readImageModel(file: ConfigFile, defaultModel: ModelRef, problems: string[]): Config['imageModel'] {
+  const { images } = file.models;
+  if (images === undefined) return undefined;
+  try {
+    return {
+      ref: parseModelRef(images.model, defaultModel),
+      priceMicros: images.usd_per_image === undefined ? undefined : usdToMicros(images.usd_per_image),
+    };
+  } catch (err) {
+    if (!isAppError(err)) throw err;
+    problems.push(`switchyard.yaml: models.images.model: ${err.text}`);
+    return undefined;
   }
 }
 

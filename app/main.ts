@@ -8,6 +8,10 @@ import { stopSignal } from './stop-signal.ts';
 export async function main(argv: readonly string[]): Promise<number> {
   // A reader that has seen enough (`| head`) closes the pipe; that is no failure.
   process.stdout.on('error', (err: NodeJS.ErrnoException) => process.exit(err.code === 'EPIPE' ? 0 : 1));
-  const terminal = { stdout: process.stdout, stderr: redactErrors(process.stderr), hasColour: process.stdout.hasColors?.() ?? false };
+  const terminal = {
+    stdout: process.stdout,
+    stderr: redactErrors(process.stderr),
+    hasColour: process.stdout.hasColors?.() ?? false,
+  };
   return await runProgram(wireCli(terminal, stopSignal()), argv, { showStack: hasDebugOutput() });
 }

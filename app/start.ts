@@ -6,13 +6,13 @@ import { aborted } from '#core/kit/aborted.ts';
 import { armFailpoint } from '#core/kit/failpoint.ts';
 import type { Log } from '#core/kit/log.ts';
 import { createSetupCode } from '#core/people/create-setup-code.ts';
-import type { SkillLibrary } from '#core/skills/skill-library.ts';
 import { redactWrites } from '#core/redaction/redact-writes.ts';
+import type { SkillLibrary } from '#core/skills/skill-library.ts';
 import { gatewayParts, openGatewaySecrets } from './compose/gateway-parts.ts';
-import { type PrepareSandboxDeps, prepareSandbox } from './compose/prepare-sandbox.ts';
-import { type Part, runParts } from './compose/run-parts.ts';
 import { loadUserHooks } from './compose/open-hooks.ts';
 import { openSkills } from './compose/open-skills.ts';
+import { type PrepareSandboxDeps, prepareSandbox } from './compose/prepare-sandbox.ts';
+import { type Part, runParts } from './compose/run-parts.ts';
 import { openServices, type Services } from './compose/services.ts';
 import { openWorker } from './compose/worker-parts.ts';
 import { type Config, installDir } from './config.ts';
@@ -54,7 +54,10 @@ export async function start(
     const worker = stack.use(await openWorker(services, userHooks?.hooks ?? []));
     await tellSkills(openSkills(config), profiles, log);
     parts.push(...worker.parts);
-    if (mode === 'all') parts.push(sandboxPart(worker.sandboxes, log, print));
+    if (mode === 'all')
+      parts.push(
+        sandboxPart({ sandboxes: worker.sandboxes, log, installDir, needsBrowser: needsBrowser(profiles), print }),
+      );
   }
   if (mode !== 'worker') parts.push(...(await openGateway(services, mode, source.kind, print)));
   log.info({ mode, database: source.kind, migrations: database.applied.length }, 'started');
@@ -67,7 +70,8 @@ async function tellSkills(library: SkillLibrary, profiles: readonly AgentProfile
   for (const profile of profiles) {
     for (const { name, scope, shadows, status } of await library.forAgent(profile)) {
       const skill = { skill: name, scope, agent: profile.name };
-      if (status.state !== 'ready') log.warn({ ...skill, state: status.state, reason: status.reason }, 'skill not used');
+      if (status.state !== 'ready')
+        log.warn({ ...skill, state: status.state, reason: status.reason }, 'skill not used');
       else if (shadows.length > 0) log.info({ ...skill, shadows }, 'skill takes the place of another');
     }
   }
@@ -116,12 +120,17 @@ async function openGateway(
   ];
 }
 
-function sandboxPart(sandboxes: PrepareSandboxDeps['sandboxes'], log: Log, print: (text: string) => void): Part {
+/** The image of browsers is large: it is made only where some agent has the tool. */
+function needsBrowser(profiles: readonly { readonly tools: readonly string[] }[]): boolean {
+  return profiles.some(({ tools }) => tools.includes('browser'));
+}
+
+function sandboxPart(deps: PrepareSandboxDeps): Part {
   return {
     name: 'sandbox image',
     run: async (signal) => {
-      await prepareSandbox({ sandboxes, log, installDir, print }, signal).catch((err: unknown) => {
-        log.warn({ err }, 'sandbox could not be prepared');
+      await prepareSandbox(deps, signal).catch((err: unknown) => {
+        deps.log.warn({ err }, 'sandbox could not be prepared');
       });
       await aborted(signal);
     },

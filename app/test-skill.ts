@@ -3,11 +3,11 @@ import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
 import { newToken } from '#core/kit/ids.ts';
 import type { Log } from '#core/kit/log.ts';
 import { writeFiles } from '#core/skills/install-skill.ts';
-import type { Skill } from '#core/skills/skill.ts';
+import type { Skill, SkillFile } from '#core/skills/skill.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 import { skillsMount } from '#workers/tools/use-skill.ts';
+import { sandboxOptions } from './compose/sandbox-options.ts';
 import type { Config } from './config.ts';
-import { sandboxImage } from './sandbox-image.ts';
 
 /** What one test script did. */
 export interface SkillTestResult {
@@ -25,7 +25,7 @@ const outputBytesMax = 256 * 1024;
  * @throws AppError `sandbox.unavailable`, `image.missing`.
  */
 export async function testSkill(
-  deps: { readonly config: Pick<Config, 'dockerHost' | 'dataDir'>; readonly log: Log },
+  deps: { readonly config: Config; readonly log: Log },
   skill: Skill,
   signal: AbortSignal,
   onOutput: (text: string) => void,
@@ -35,13 +35,12 @@ export async function testSkill(
   const scripts = skill.files.filter((file) => /^scripts\/test[^/]*$/.test(file.path));
   if (scripts.length === 0) return [];
   const sessionId = `skill-${newToken(9)}`;
+  const options = sandboxOptions(config);
   await using sandboxes = new DockerSandboxes(
     { log },
     {
-      ...(config.dockerHost === undefined ? {} : { dockerHost: config.dockerHost }),
-      image: sandboxImage,
-      instance: config.dataDir,
-      socketDirectory: path.join(config.dataDir, 'sockets'),
+      ...options,
+      limits: { ...options.limits, poolSize: 0 },
       prepareFolders: [
         async (_spec, directory) =>
           await writeFiles(path.join(directory, 'skills', name), skill.files, { file: 0o444, script: 0o555 }),
@@ -54,10 +53,11 @@ export async function testSkill(
       signal,
     );
     const results: SkillTestResult[] = [];
-    for (const { path: script, isExecutable } of scripts) {
+    for (const file of scripts) {
+      const { path: script } = file;
       const place = `${skillsMount}/${name}/${script}`;
       const { exitCode, output } = await sandbox.exec({
-        command: isExecutable ? `'${place}'` : `${interpreterOf(script)} '${place}'`,
+        command: `${interpreterOf(file)}'${place}'`,
         timeoutMs: testMs,
         outputBytesMax,
         signal,
@@ -71,7 +71,9 @@ export async function testSkill(
   }
 }
 
-function interpreterOf(script: string): string {
-  if (script.endsWith('.py')) return 'python3';
-  return /\.m?js$/.test(script) ? 'node' : 'bash';
+/** What goes before a script's name: nothing for one that names its interpreter itself. */
+function interpreterOf({ path: script, bytes, isExecutable }: SkillFile): string {
+  if (isExecutable && bytes.subarray(0, 2).toString() === '#!') return '';
+  if (script.endsWith('.py')) return 'python3 ';
+  return /\.m?js$/.test(script) ? 'node ' : 'bash ';
 }

@@ -1,6 +1,8 @@
 import type { AgentProfile } from '#core/agents/agent-profile.ts';
 import type { Db } from '#core/kit/database.ts';
 import type { LimitClamp, Limits } from '#core/kit/limits.ts';
+import type { McpServer, RemoteServer } from '#core/mcp/mcp-server.ts';
+import type { McpTool } from '#core/mcp/tool-store.ts';
 import type { KekSource } from '#core/vault/kek-source.ts';
 import type { Skill } from '#core/skills/skill.ts';
 import type { SkillLibrary } from '#core/skills/skill-library.ts';
@@ -51,8 +53,27 @@ interface HookLine {
   readonly source: string;
 }
 
+/** MCP servers, as the commands need them. */
+export interface McpDesk {
+  readonly servers: ReadonlyMap<string, McpServer>;
+  /** Connects and writes down what the server lists. @throws AppError with the reason when it cannot be read. */
+  check(server: McpServer, personId: string, signal: AbortSignal): Promise<readonly McpTool[]>;
+  /** @returns the address of the page the person opens. */
+  begin(server: RemoteServer, personId: string): Promise<string>;
+  /** @returns whether there was anything to forget. */
+  logout(server: RemoteServer, personId: string): Promise<boolean>;
+}
+
 /** Which of the product's parts a process runs. */
 export type ProcessMode = 'all' | 'gateway' | 'worker';
+
+/** What was seen inside an image: a problem keeps it from being a sandbox, a warning does not. */
+export interface ImageLines {
+  readonly id: string;
+  readonly bytes: number;
+  readonly problems: readonly string[];
+  readonly warnings: readonly string[];
+}
 
 /** What the command line needs from the outside. Everything is a function, so that `--help` opens and reads nothing. */
 export interface CliDeps {
@@ -101,6 +122,12 @@ export interface CliDeps {
   testSkill(skill: Skill, onOutput: (text: string) => void): Promise<readonly SkillTestLine[]>;
   /** The hooks a worker would run, in their order. @throws AppError `hook.invalid` with each problem and its place. */
   listHooks(): Promise<readonly HookLine[]>;
+  /** MCP servers of this project; connects to none yet. */
+  openMcp(db: Db): Promise<McpDesk>;
+  /** Whether an image of one's own can be a sandbox. @throws AppError `image.missing`, `image.invalid`. */
+  checkImage(image: string): Promise<ImageLines>;
+  /** What `core`, `browser` or an image of one's own is made of. @throws AppError `image.missing`, `image.invalid`. */
+  readBill(image: string): Promise<string>;
   /** @throws AppError `sandbox.unavailable` when no engine answers. */
   listSandboxes(): Promise<readonly SandboxLine[]>;
 }

@@ -6,6 +6,7 @@ import { didYouMean } from '#core/kit/nearest-word.ts';
 import type { CliDeps } from './cli-deps.ts';
 import { formatTime } from './format-time.ts';
 import { runScript } from './run-script.ts';
+import { addSandboxImages } from './sandbox-images.ts';
 import { printJson, printTable } from './terminal.ts';
 
 /** Commands that run programs of the checkout: tests, measurements, the sandbox image. */
@@ -42,12 +43,7 @@ export function addDeveloper(program: Command, deps: CliDeps): void {
     });
 
   const sandbox = program.command('sandbox').description('the containers agents work in');
-  sandbox
-    .command('build')
-    .description('build the sandbox image; does nothing when it is up to date')
-    .action(async () => {
-      await runScript(path.join(deps.installDir, 'sandbox-image/build'), [], deps.installDir);
-    });
+  addSandboxImages(sandbox, deps);
   sandbox
     .command('list')
     .description('show the containers there are')

@@ -10,6 +10,7 @@ import { addConfig } from './config.ts';
 import { addCosts } from './costs.ts';
 import { addDeveloper } from './developer.ts';
 import { addDoctor } from './doctor.ts';
+import { addMcp } from './mcp.ts';
 import { addOutbox } from './outbox.ts';
 import { addPeople } from './people.ts';
 import { addProcesses } from './processes.ts';
@@ -43,6 +44,7 @@ export function buildProgram(deps: CliDeps): Command {
   addAgents(program, deps);
   addSessions(program, deps);
   addApprovals(program, deps);
+  addMcp(program, deps);
   addBroadcast(program, deps);
   addWebhooks(program, deps);
   addVault(program, deps);

@@ -46,7 +46,8 @@ export function addVault(program: Command, deps: CliDeps): void {
       await using database = await deps.openDatabase();
       const secrets = await listSecrets(database.db);
       if (options.json === true) return printJson(deps.terminal, { secrets });
-      if (secrets.length === 0) return printLine(deps.terminal, 'The vault is empty. See ./switchyard vault set --help.');
+      if (secrets.length === 0)
+        return printLine(deps.terminal, 'The vault is empty. See ./switchyard vault set --help.');
       printTable(deps.terminal, ['NAME', 'VERSION', 'SET', 'USED', 'AGENTS', 'HOSTS'], secrets.map(rowOf));
     });
   vault
@@ -143,7 +144,9 @@ async function rotateAll(deps: CliDeps): Promise<void> {
   printLine(deps.terminal, `Wrapped anew: ${count} versions, under ${kekId}.`);
   if (broken.length === 0) return;
   deps.terminal.stderr.write(`Not as they were sealed, and left alone: ${broken.join(', ')}.\n`);
-  deps.terminal.stderr.write('The old master key is kept for them. Set these secrets anew, or bring their rows back.\n');
+  deps.terminal.stderr.write(
+    'The old master key is kept for them. Set these secrets anew, or bring their rows back.\n',
+  );
   throw new ExitCode(1);
 }
 
@@ -155,14 +158,16 @@ function tell(deps: CliDeps, outcome: SetOutcome): void {
   const { name, version, agents, hosts } = outcome;
   printLine(deps.terminal, `Kept: ${name}, version ${version}.`);
   if (agents.length > 0 && hosts.length > 0) {
-    return printLine(deps.terminal, `For ${agents.join(', ')}, at ${hosts.join(', ')}.`);
+    printLine(deps.terminal, `For ${agents.join(', ')}, at ${hosts.join(', ')}.`);
+    return;
   }
   const missing = [...(agents.length === 0 ? ['--agent NAME'] : []), ...(hosts.length === 0 ? ['--host HOST'] : [])];
   printLine(deps.terminal, `Nobody may use it yet: ./switchyard vault scope ${name} ${missing.join(' ')}`);
 }
 
 function rowOf(secret: SecretSummary): string[] {
-  const used = secret.lastUsedAt === undefined ? 'never' : `${formatTime(secret.lastUsedAt)} ${secret.lastUsedBy ?? ''}`;
+  const used =
+    secret.lastUsedAt === undefined ? 'never' : `${formatTime(secret.lastUsedAt)} ${secret.lastUsedBy ?? ''}`;
   return [
     secret.name,
     secret.olderCount === 0 ? String(secret.version) : `${secret.version} (+${secret.olderCount} older)`,

@@ -40,6 +40,7 @@ const tables = /* sql */ `
     add column secret jsonb,
     drop constraint answer_prompt_check,
     add constraint answer_prompt_subject check (num_nonnulls(approval_id, question_id, secret) = 1);
+  create index answer_prompt_secret on answer_prompt (thread_key, person_id) where secret is not null;
 `;
 
 /** Every process learns of a change at once: what is new must not be seen, what is gone must not be handed out. */

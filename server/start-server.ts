@@ -18,6 +18,10 @@ import { hookRoutes } from './hook-routes.ts';
 import { routeOf, sendError } from './http-error.ts';
 import { laneRoutes } from './lane-routes.ts';
 import { loginRoutes, requireSession } from './login-routes.ts';
+import type { McpLoginDesk } from './mcp/login-desk.ts';
+import { loginPages } from './mcp/login-pages.ts';
+import { mcpRoutes } from './mcp/mcp-routes.ts';
+import type { McpToolsDeps } from './mcp/mcp-tools.ts';
 import { type OutboxDesk, outboxRoutes } from './outbox-routes.ts';
 import { secureRequests } from './secure-requests.ts';
 import type { WebBackend } from './web/web-backend.ts';
@@ -33,6 +37,8 @@ export interface ServerDeps {
   readonly channels?: () => readonly ChannelState[];
   /** Web hooks of the chat platforms. */
   readonly hooks: readonly ChannelRoute[];
+  /** What programs outside may use over MCP, and logins of people at MCP servers. */
+  readonly mcp?: { readonly tools: McpToolsDeps; readonly desk: McpLoginDesk };
   readonly log: Log;
   readonly clock?: Clock;
 }
@@ -53,6 +59,10 @@ export interface ServerOptions {
   /** Lets the dashboard change jobs. */
   readonly isBoardWritable?: boolean;
   readonly loginAttemptsMax?: number;
+  /** Where we are reached from outside. */
+  readonly publicUrl?: string;
+  /** Requests one address may make over MCP in a minute. */
+  readonly mcpRequestsPerMinute?: number;
   readonly heartbeatMs?: number;
   /** What a request may take to arrive whole; an upload over a slow line is the longest. */
   readonly arrivalMs?: number;
@@ -65,6 +75,10 @@ export interface Server extends AsyncDisposable {
 }
 
 const defaultLoginAttemptsMax = 5;
+/** Several programs of one machine share an address. */
+const defaultMcpRequestsPerMinute = 600;
+/** Pages of logins at MCP servers that one address may open in a minute; nobody needs as many. */
+const mcpLoginsPerMinute = 30;
 /** Shorter than the idle limits of common proxies (30 to 60 s). */
 const defaultHeartbeatMs = 15_000;
 /** Twenty megabytes at one and a half megabits a second. Without an end, a few senders of a byte a minute hold every socket. */
@@ -178,6 +192,15 @@ async function buildApp(deps: ServerDeps, options: ServerOptions, signal: AbortS
       { cookieKey: options.cookieKey, sessions, heartbeatMs: options.heartbeatMs ?? defaultHeartbeatMs, signal },
     ),
   );
+  const { mcp } = deps;
+  if (mcp !== undefined) {
+    const publicUrl = options.publicUrl?.replace(/\/$/, '');
+    const requestsPerMinute = options.mcpRequestsPerMinute ?? defaultMcpRequestsPerMinute;
+    await app.register(async (open) => mcpRoutes(open, mcp.tools, { publicUrl, requestsPerMinute }));
+    await app.register(async (pages) => {
+      loginPages(pages, { desk: mcp.desk, log }, { attemptsMax: mcpLoginsPerMinute });
+    });
+  }
   await app.register(async (pages) => {
     pages.addHook('onRequest', async (request, reply) => await requireSession(sessions, request, reply));
     outboxRoutes(pages, deps);

@@ -12,6 +12,7 @@ import { type Server, startServer } from '#server/start-server.ts';
 import { whileHoldingAccount } from './account-lock.ts';
 import { AccountWatch } from './account-watch.ts';
 import { ChannelHealthBook } from './channel-health.ts';
+import { openMcpLogins, productVersion } from './open-mcp.ts';
 import { openReceiver } from './open-receiver.ts';
 import type { Part } from './run-parts.ts';
 import type { Services } from './services.ts';
@@ -92,12 +93,24 @@ export function gatewayParts(
             channels: () =>
               services.channels.map((channel) => ({ name: channel.channel, state: channel.health().state })),
             hooks: services.channels.flatMap((channel) => channel.routes ?? []),
+            mcp: {
+              tools: {
+                db,
+                log,
+                version: productVersion(),
+                defaultAgent: config.defaultAgent,
+                findAgent: async (name) => await services.agents.find(name),
+                ring: async (wakes) => await queue.wakes.ring(wakes),
+              },
+              desk: openMcpLogins(services),
+            },
             log,
           },
           {
             host: config.host,
             port: config.port,
             hostsAllowed: config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname],
+            ...(config.publicUrl === undefined ? {} : { publicUrl: config.publicUrl }),
             ...secrets,
             signal,
           },

@@ -11,6 +11,8 @@ import { offerPress } from '#core/commands/offer-press.ts';
 import { peopleCommands } from '#core/commands/people-commands.ts';
 import { createPress } from '#core/commands/press.ts';
 import { questionPress } from '#core/commands/question-presses.ts';
+import { secretCommands } from '#core/commands/secret-commands.ts';
+import { createTakeSecret } from '#core/commands/take-secret.ts';
 import { createTakeAnswer, createTakeForm } from '#core/commands/take-words.ts';
 import { threadCommands } from '#core/commands/thread-commands.ts';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
@@ -22,6 +24,7 @@ import { parseModelRef } from '#core/models/model-ref.ts';
 import { type ChannelAccess, closedAccess } from '#core/people/access.ts';
 import { createAcceptMessage } from '#core/turns/accept-message.ts';
 import { LiveStage } from '#workers/delivery/live-stage.ts';
+import { openKek } from '../open-vault.ts';
 import { createRunTask } from './run-task.ts';
 import { withSeenSign } from './seen-sign.ts';
 import type { Services } from './services.ts';
@@ -68,6 +71,11 @@ export function openRoute(
       if (interactionToken === undefined) return false;
       return (await channel.openForm?.(interactionToken, form).catch(() => false)) ?? false;
     },
+    kek: openKek(config),
+    deleteMessage: async ({ conversation, messageId }) => {
+      if (messageId === undefined) return false;
+      return (await channel.deleteMessage?.(conversation, messageId).catch(() => false)) ?? false;
+    },
     ring: async (wakes) => await queue.wakes.ring(wakes),
   };
   // A late command that is confirmed runs like any other.
@@ -81,6 +89,7 @@ export function openRoute(
       ...approvalCommands(deps),
       ...announceCommands(deps, config.announceTo),
       ...costCommands(deps),
+      ...secretCommands(deps),
     },
     {
       ...approvalDecisions(deps),
@@ -109,6 +118,7 @@ export function openRoute(
     onRoomEvent: createRoomEvents({ db, log, ring: deps.ring }),
     onPersonEvent: { form: createTakeForm(deps), home: createShowHome({ db, log, channel }) },
     takeAnswer: createTakeAnswer(deps),
+    takeSecret: createTakeSecret(deps),
   };
   return async (inboxId, event) => await routeInbound(routeDeps, inboxId, event);
 }

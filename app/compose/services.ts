@@ -5,12 +5,12 @@ import { type AgentDirectory, openAgentDirectory } from '#core/agents/open-agent
 import { type Clock, systemClock } from '#core/kit/clock.ts';
 import type { Db } from '#core/kit/database.ts';
 import type { Log } from '#core/kit/log.ts';
+import { openQueueBackend, type QueueBackend } from '#core/queue/queue-backend.ts';
 import type { Redactor } from '#core/redaction/redactor.ts';
 import type { SecretBook } from '#core/redaction/secret-book.ts';
 import type { CredentialSource } from '#core/vault/credential.ts';
 import { openCredentials } from '#core/vault/open-credentials.ts';
 import { SecretWatch } from '#core/vault/secret-watch.ts';
-import { openQueueBackend, type QueueBackend } from '#core/queue/queue-backend.ts';
 import type { Config } from '../config.ts';
 import { openKek } from '../open-vault.ts';
 import { openChannels } from './open-channels.ts';

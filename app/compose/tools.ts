@@ -3,6 +3,7 @@ import type { OutsideClient } from '#workers/egress/outside-client.ts';
 import type { SearchWeb } from '#workers/egress/search-engines.ts';
 import { askPersonTool } from '#workers/tools/ask-person.ts';
 import { type BrowserToolDeps, browserTool } from '#workers/tools/browser.ts';
+import { type GenerateImageDeps, generateImageTool } from '#workers/tools/generate-image.ts';
 import { httpRequestTool } from '#workers/tools/http-request.ts';
 import { memorySaveTool } from '#workers/tools/memory-save.ts';
 import { memorySearchTool } from '#workers/tools/memory-search.ts';
@@ -22,7 +23,7 @@ interface OutsideDeps {
 
 /** Hands out an agent's tools: those its profile lists, and those that others bring (skills, MCP servers). */
 export function createToolsOf(
-  deps: { readonly db: Db } & SendFileDeps & NotifyDeps & OutsideDeps & BrowserToolDeps,
+  deps: { readonly db: Db } & SendFileDeps & NotifyDeps & OutsideDeps & BrowserToolDeps & GenerateImageDeps,
   others: readonly TurnDeps['toolsOf'][] = [],
 ): TurnDeps['toolsOf'] {
   const all = createTools(deps);
@@ -37,13 +38,16 @@ export function createToolsOf(
 }
 
 /** Every tool a profile may list, by name. */
-function createTools(deps: { readonly db: Db } & SendFileDeps & NotifyDeps & OutsideDeps): ReadonlyMap<string, Tool> {
+function createTools(
+  deps: { readonly db: Db } & SendFileDeps & NotifyDeps & OutsideDeps & GenerateImageDeps,
+): ReadonlyMap<string, Tool> {
   const tools: readonly Tool[] = [
     ...sandboxTools(),
     ...pictureTools(deps),
     memorySaveTool(deps),
     memorySearchTool(deps),
     sendFileTool(deps),
+    generateImageTool(deps),
     askPersonTool(deps),
     notifyTool(deps),
     httpRequestTool(deps),
@@ -59,6 +63,7 @@ export const toolNames: readonly string[] = [
   'memory_save',
   'memory_search',
   'send_file',
+  'generate_image',
   'ask_person',
   'notify',
   'browser',

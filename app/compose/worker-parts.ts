@@ -4,17 +4,17 @@ import { forgetBroadcasts, reportBroadcasts } from '#core/broadcast/report-broad
 import { expireHolds } from '#core/budgets/expire-holds.ts';
 import { openLedger } from '#core/budgets/open-ledger.ts';
 import { dropForLostRooms } from '#core/channels/drop-for-lost-rooms.ts';
+import { forgetEgressUse } from '#core/egress/record-egress.ts';
 import { pruneFiles } from '#core/files/prune-files.ts';
 import { createCooldowns } from '#core/models/cooldown.ts';
 import { createCooldownStore } from '#core/models/cooldown-store.ts';
 import { createPriceBook } from '#core/models/price-book.ts';
 import { createPriceStore } from '#core/models/price-store.ts';
 import { dropStale } from '#core/outbox/drop-stale.ts';
-import { forgetEgressUse } from '#core/egress/record-egress.ts';
-import { forgetSuperseded } from '#core/vault/remove-secret.ts';
 import { compileRolePolicies } from '#core/permissions/role-policy.ts';
 import { forgetPrompts } from '#core/questions/prompt-person.ts';
 import { openPlaces } from '#core/sandboxes/open-places.ts';
+import { forgetSuperseded } from '#core/vault/remove-secret.ts';
 import { forgetCalls } from '#core/webhooks/inspect-calls.ts';
 import { setEndpoints } from '#core/webhooks/set-endpoints.ts';
 import { BrowserSessions } from '#workers/browser/browser-sessions.ts';
@@ -25,15 +25,15 @@ import type { Hook } from '#workers/hooks/hook.ts';
 import type { TurnHooks } from '#workers/hooks/turn-hooks.ts';
 import { LaneRunner } from '#workers/lane/lane-runner.ts';
 import { WorkerPresence } from '#workers/lane/worker-presence.ts';
-import { createMcpTools } from '#workers/mcp/mcp-tools.ts';
 import type { McpServers } from '#workers/mcp/mcp-servers.ts';
+import { createMcpTools } from '#workers/mcp/mcp-tools.ts';
 import { createModelPorts } from '#workers/models/model-ports.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
-import type { PrepareSandboxFolder, SandboxPort } from '#workers/sandbox/sandbox.ts';
+import type { OpenGateway, PrepareSandboxFolder, SandboxPort } from '#workers/sandbox/sandbox.ts';
 import { createAskModel } from '#workers/turn/ask-model.ts';
 import { createGate } from '#workers/turn/gate.ts';
-import { runClaimedTurn } from '#workers/turn/run-claimed-turn.ts';
 import { redactTurns } from '#workers/turn/redact-turns.ts';
+import { runClaimedTurn } from '#workers/turn/run-claimed-turn.ts';
 import type { TurnDeps } from '#workers/turn/turn-deps.ts';
 import { callOutside } from '#workers/upkeep/call-outside.ts';
 import { every } from '#workers/upkeep/every.ts';
@@ -42,10 +42,10 @@ import { sweepDeliveries } from '#workers/upkeep/sweep-deliveries.ts';
 import { sweepLanes } from '#workers/upkeep/sweep-lanes.ts';
 import { AccountWatch } from './account-watch.ts';
 import { deliveryDeps } from './delivery-deps.ts';
+import { openHooks } from './open-hooks.ts';
 import { openMcpServers } from './open-mcp.ts';
 import { type Outside, openOutside } from './outside.ts';
 import type { Part } from './run-parts.ts';
-import { openHooks } from './open-hooks.ts';
 import { sandboxOptions } from './sandbox-options.ts';
 import type { Services } from './services.ts';
 import { createToolsOf } from './tools.ts';
@@ -66,12 +66,15 @@ export async function openWorker(
   const outside = stack.use(openOutside(services));
   const mcp = stack.use(openMcpServers(services));
   const skills = openWorkerSkills(services);
-  const sandboxes = stack.use(openSandboxes(services, [skills.prepareFolder]));
+  const sandboxes = stack.use(openSandboxes(services, [skills.prepareFolder, mcp.prepareFolder], outside.openGateway));
   const browsers = stack.use(new BrowserSessions({ log }));
   const own = stack.use(openHooks(services, sandboxes, [...skills.hooks, ...userHooks]));
   const hooks = createHooks({ log }, own.hooks);
   const watch = new AccountWatch({ db, clock, log });
-  const turnDeps = redactTurns(createTurnDeps(services, sandboxes, watch, { outside, browsers, mcp, skills, hooks }), services.redactor);
+  const turnDeps = redactTurns(
+    createTurnDeps(services, sandboxes, watch, { outside, browsers, mcp, skills, hooks }),
+    services.redactor,
+  );
   const runner = new LaneRunner(
     {
       db,
@@ -143,8 +146,9 @@ export async function openWorker(
 function openSandboxes(
   { config, db, log }: Services,
   prepareFolders: readonly PrepareSandboxFolder[],
+  openGateway: OpenGateway,
 ): DockerSandboxes {
-  return new DockerSandboxes({ log, places: openPlaces({ db }) }, { ...sandboxOptions(config), prepareFolders });
+  return new DockerSandboxes({ log, places: openPlaces({ db }) }, { ...sandboxOptions(config), prepareFolders, openGateway });
 }
 
 function createTurnDeps(
@@ -197,6 +201,11 @@ function createTurnDeps(
         outside: outside.client,
         searchWeb: outside.searchWeb,
         browsers,
+        ledger,
+        imageModel:
+          config.imageModel === undefined
+            ? undefined
+            : { ...config.imageModel, port: createOpenAiImages(config.imageModel.ref, config.providers) },
       },
       [skills.toolsOf, mcpTools],
     ),
@@ -205,7 +214,7 @@ function createTurnDeps(
     askModel: createAskModel({
       db,
       log,
-      ledger: openLedger({ db }),
+      ledger,
       call: { portFor: createModelPorts(config.providers), prices, cooldowns, clock, log, random: Math.random },
       defaultModel: config.defaultModel,
       timeouts: {

@@ -1,6 +1,9 @@
+import { pino } from 'pino';
 import type { Finding } from '#cli/finding.ts';
 import { AppError, toAppError } from '#core/kit/errors.ts';
 import { providerOf } from '#core/models/providers.ts';
+import { listHooks } from '../compose/open-hooks.ts';
+import { openSkills } from '../compose/open-skills.ts';
 import type { Config } from '../config.ts';
 import { checkDatabase } from './check-database.ts';
 import { checkDiscord } from './check-discord.ts';
@@ -21,6 +24,8 @@ export interface DoctorDeps {
 }
 
 const redisMs = 5_000;
+/** What hooks print while they are looked at is of no interest here. */
+const silent = pino({ level: 'silent' });
 
 /** Looks at everything the product needs, all at once, and changes nothing. */
 export async function diagnose(deps: DoctorDeps): Promise<Finding[]> {
@@ -40,6 +45,8 @@ export async function diagnose(deps: DoctorDeps): Promise<Finding[]> {
     guard('Queue', () => checkQueue(config)),
     guard('Sandbox', () => checkSandbox(deps, config)),
     guard('Model', () => checkModel(config)),
+    guard('Skills', async () => await checkSkills(config)),
+    guard('Hooks', async () => await checkHooks(config)),
     guard('Telegram', () => checkTelegram(config.telegram)),
     guard('Slack', () => checkSlack(config)),
     guard('Discord', () => checkDiscord(config.discord)),
@@ -98,6 +105,33 @@ function checkModel(config: Config): Finding {
   const { title } = providerOf(defaultModel.provider);
   const keys = withKey.length === 0 ? 'no keys set' : `keys for ${withKey.join(', ')}`;
   return { name: 'Model', status: 'ok', detail: `${defaultModel.text} (${title}); ${keys}` };
+}
+
+/** A skill that is suspended is missing for somebody; one that nobody has looked at yet is not missed. */
+async function checkSkills(config: Config): Promise<Finding> {
+  const name = 'Skills';
+  const skills = await openSkills(config).list();
+  const bad = skills.filter(({ status }) => status.state !== 'ready' && status.state !== 'untrusted');
+  const [first] = bad;
+  const ready = skills.filter(({ status }) => status.state === 'ready').length;
+  const waiting = skills.length - ready - bad.length;
+  const detail = `${ready} ready${waiting === 0 ? '' : `, ${waiting} that nobody has reviewed`}`;
+  if (first === undefined || first.status.state === 'ready') return { name, status: 'ok', detail };
+  const why = `${first.name} is suspended: ${first.status.reason}${bad.length === 1 ? '' : `; and ${bad.length - 1} more`}`;
+  return { name, status: 'warn', detail: `${detail}; ${why}`, mend: 'Look at ./switchyard skill list.' };
+}
+
+async function checkHooks(config: Config): Promise<Finding> {
+  const name = 'Hooks';
+  try {
+    const hooks = await listHooks(config, silent);
+    const own = hooks.filter((hook) => hook.source !== 'built in');
+    const title = own.length === 0 ? 'none of your own' : `your own: ${own.map((hook) => hook.name).join(', ')}`;
+    return { name, status: 'ok', detail: `${hooks.length - own.length} built in, ${title}` };
+  } catch (err) {
+    if (!(err instanceof AppError)) throw err;
+    return { name, status: 'broken', detail: err.message, ...mendOf(err) };
+  }
 }
 
 function mendOf(err: AppError): { readonly mend?: string } {

@@ -159,6 +159,11 @@ export class HostedChannel<Raw extends HostedRaw> implements Channel {
     await deleteMessages(this.#db, threadKey(conversation), ref.ids);
   }
 
+  async deleteMessage(conversation: Conversation, messageId: string): Promise<boolean> {
+    await deleteMessages(this.#db, threadKey(conversation), [messageId]);
+    return true;
+  }
+
   async draft(conversation: Conversation, draftId: number, markdown: string): Promise<void> {
     await notifyFollowers(this.#db, fitDraft(threadKey(conversation), draftId, toWellFormed(markdown)));
   }

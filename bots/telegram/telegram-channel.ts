@@ -175,6 +175,13 @@ export class TelegramChannel implements Channel {
     await this.#sender.delete(conversation, ref);
   }
 
+  /** In private a bot may delete what was written in the last 48 hours. */
+  async deleteMessage(conversation: Conversation, messageId: string): Promise<boolean> {
+    if (conversation.kind !== 'dm') return false;
+    await this.#sender.delete(conversation, { ids: [messageId] });
+    return true;
+  }
+
   async draft(conversation: Conversation, draftId: number, markdown: string): Promise<void> {
     await this.#sender.draft(conversation, draftId, markdown);
   }

@@ -10,6 +10,8 @@ export interface LoadOptions {
   readonly folders: readonly string[];
   /** When given, the tools of every profile are checked against it. */
   readonly knownTools?: readonly string[];
+  /** When given, the skills of every profile are checked against those that its agent could have. */
+  readonly skillsOf?: (agentName: string) => Promise<readonly string[]>;
   /** When given, the MCP servers of every profile are checked against it. */
   readonly knownServers?: readonly string[];
 }
@@ -33,7 +35,12 @@ export async function loadAgents(options: LoadOptions): Promise<readonly AgentPr
         problems.push(`${source}:1:1 the file has ${bytes.length} bytes; a profile has at most ${bytesMax}`);
         continue;
       }
-      const parsed = parseAgent(bytes.toString('utf8'), source, options.knownTools);
+      const parsed = parseAgent(
+        bytes.toString('utf8'),
+        source,
+        options.knownTools,
+        await options.skillsOf?.(file.slice(0, -'.md'.length)),
+      );
       problems.push(...parsed.problems);
       if (parsed.profile === undefined) continue;
       if (`${parsed.profile.name}.md` !== file) {

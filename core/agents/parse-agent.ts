@@ -25,8 +25,14 @@ export interface ParsedAgent {
  * place in the file.
  * @param source the path for messages.
  * @param knownTools when given, `tools:` is checked against it.
+ * @param knownSkills when given, `skills:` is checked against it.
  */
-export function parseAgent(text: string, source: string, knownTools?: readonly string[]): ParsedAgent {
+export function parseAgent(
+  text: string,
+  source: string,
+  knownTools?: readonly string[],
+  knownSkills?: readonly string[],
+): ParsedAgent {
   const plain = text.replace(/^\uFEFF/, '').replaceAll('\r\n', '\n');
   const split = /^---[ \t]*\n([\s\S]*?\n)?---[ \t]*(?:\n([\s\S]*))?$/.exec(plain);
   if (split === null) {
@@ -53,7 +59,10 @@ export function parseAgent(text: string, source: string, knownTools?: readonly s
   const result = agentFrontMatterSchema.safeParse(data);
   for (const issue of result.error?.issues ?? []) reportIssue(issue, yaml, add);
   checkGrants(data, source, add);
-  if (result.success) checkMeaning(result.data, knownTools, add);
+  if (result.success) {
+    checkMeaning(result.data, knownTools, add);
+    checkSkills(result.data, knownSkills, add);
+  }
   const prompt = (split[2] ?? '').trim();
   if (prompt === '') add([], 'the prompt below the front matter is empty');
 
@@ -135,6 +144,17 @@ function checkMeaning(
   if (profile.ask_above !== undefined && profile.autonomy !== 'semi-autonomous') {
     add(['ask_above'], `ask_above works with autonomy: semi-autonomous only, and this is ${profile.autonomy}`);
   }
+}
+
+function checkSkills(
+  { skills }: AgentFrontMatter,
+  known: readonly string[] | undefined,
+  add: (path: Path, message: string) => void,
+): void {
+  if (known === undefined || skills === 'all') return;
+  skills.forEach((skill, index) => {
+    if (!known.includes(skill)) add(['skills', index], `unknown skill "${skill}"${didYouMean(skill, known)}`);
+  });
 }
 
 /** Rules and the network they need, each of which does nothing without the other. */

@@ -75,7 +75,8 @@ function describe(approval: Approval): OutboundPart[] {
   const { action } = approval;
   if (action.permission === 'tool.exec') {
     const place = action.workingDirectory === undefined ? '' : `# in ${action.workingDirectory}\n`;
-    return [{ type: 'code', language: 'sh', text: `${place}${shorten(action.resource)}` }];
+    // What the command is given to read is part of what is approved.
+    return [{ type: 'code', language: 'sh', text: `${place}${shorten(approval.summary)}` }];
   }
   if (action.permission === 'tool.python') {
     return [{ type: 'code', language: 'python', text: shorten(approval.summary) }];

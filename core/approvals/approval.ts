@@ -20,6 +20,8 @@ export const approvalActionSchema = z.object({
   resource: z.string(),
   /** What it does besides; the approval covers all of it. */
   also: z.array(z.object({ permission: z.string(), resource: z.string() })).optional(),
+  /** Never remembered: the resource alone does not say what is done. */
+  isOnce: z.literal(true).optional(),
 });
 
 export type ApprovalAction = z.infer<typeof approvalActionSchema>;
@@ -65,7 +67,7 @@ export interface Approval {
 
 /** What decides who may answer. */
 export type ApprovalRules = Pick<Approval, 'requesterId' | 'approvers' | 'requesterMayApprove' | 'risk'> & {
-  readonly action?: Pick<ApprovalAction, 'also'>;
+  readonly action?: Pick<ApprovalAction, 'also' | 'isOnce'>;
 };
 
 /** Who answers, as the database knows them at that moment. */
@@ -87,12 +89,16 @@ export function approvalCardKey(approvalId: string, name?: string): string {
 /**
  * The answers that are offered. What is of high risk is asked every time: nobody should be able to allow it for good by
  * one press in a chat. What does several things at once is, too: remembered apart, each of them would be allowed alone,
- * and who lets a file be moved has not let it be deleted.
+ * and who lets a file be moved has not let it be deleted. So is what a remembered resource would not tell apart.
  */
-function offeredDecisions({ risk, action }: Pick<ApprovalRules, 'risk' | 'action'>): readonly ApprovalDecision[] {
-  return risk === 'high' || action?.also !== undefined
-    ? ['approve', 'deny']
-    : ['approve', 'deny', 'always_session', 'always_agent'];
+function offeredDecisions(approval: Pick<ApprovalRules, 'risk' | 'action'>): readonly ApprovalDecision[] {
+  return whyOnce(approval) === undefined ? ['approve', 'deny', 'always_session', 'always_agent'] : ['approve', 'deny'];
+}
+
+function whyOnce({ risk, action }: Pick<ApprovalRules, 'risk' | 'action'>): string | undefined {
+  if (risk === 'high') return 'what is of high risk is asked every time';
+  if (action?.also !== undefined) return 'what does several things at once is asked every time';
+  return action?.isOnce === true ? 'what is given input of its own is asked every time' : undefined;
 }
 
 /** The buttons of a card. */
@@ -115,11 +121,7 @@ export function refusalOf(approval: ApprovalRules, decider: Decider, decision: A
   if (decision === 'always_agent' && decider.role === 'member') {
     return 'allowing it for every session takes an owner or an administrator';
   }
-  if (!offeredDecisions(approval).includes(decision)) {
-    return approval.risk === 'high'
-      ? 'what is of high risk is asked every time'
-      : 'what does several things at once is asked every time';
-  }
+  if (!offeredDecisions(approval).includes(decision)) return whyOnce(approval);
   return undefined;
 }
 

@@ -1,6 +1,7 @@
 import type { InboundEvent } from '../inbox/inbound.ts';
 import type { Db } from '../kit/database.ts';
 import type { LaneWake } from '../lanes/lane.ts';
+import type { KekSource } from '../vault/kek-source.ts';
 
 /** A small form to be filled in by one person. */
 export interface FormRequest {
@@ -36,6 +37,10 @@ export interface CommandDeps {
    * @returns false where there is none, or when it is too late for one.
    */
   readonly openForm: (event: InboundEvent, form: FormRequest) => Promise<boolean>;
+  /** The key that seals secrets. */
+  readonly kek: KekSource;
+  /** Deletes what a person wrote. @returns false where the platform does not let a bot do that. */
+  readonly deleteMessage: (event: InboundEvent) => Promise<boolean>;
   /** Rings the bells of lanes that became ready. */
   readonly ring: (wakes: readonly LaneWake[]) => Promise<void>;
 }

@@ -87,6 +87,16 @@ export const commandList: readonly CommandHelp[] = [
     description: 'What the work has cost',
     options: [{ name: 'period', description: 'Since when', choices: ['today', 'week', 'month'] }],
   },
+  {
+    name: 'secret',
+    usage: '/secret [set|remove <name>]',
+    description: 'Keys that agents use and nobody reads',
+    options: [
+      { name: 'what', description: 'Without one, what there is', choices: ['list', 'set', 'remove'] },
+      { name: 'name', description: 'Its name; never write the value here' },
+      { name: 'scope', description: 'agent:name host:api.example.org' },
+    ],
+  },
   { name: 'resend', usage: '/resend', description: 'Send again what may have been lost' },
   {
     name: 'continue',

@@ -7,11 +7,12 @@ import type { LaneWake } from '../lanes/lane.ts';
 import { putMessages } from '../outbox/put-messages.ts';
 import { answerQuestion, describeAnswer } from '../questions/answer-question.ts';
 import type { PromptSubject } from '../questions/prompt.ts';
-import { findAwaited, useForm, useLine } from '../questions/prompt-person.ts';
-import { type Conversation, threadKey } from '../sessions/origin.ts';
+import { useForm, useLine } from '../questions/prompt-person.ts';
 import { wordsField } from './ask-for-words.ts';
+import { awaitedBy } from './awaited-by.ts';
 import { replyMessage } from './command.ts';
 import type { CommandDeps } from './command-deps.ts';
+import { keepIfSecret } from './take-secret.ts';
 
 interface Taken {
   readonly text: string;
@@ -49,19 +50,14 @@ export function createTakeForm(deps: CommandDeps): (known: KnownEvent) => Promis
  */
 export function createTakeAnswer(deps: CommandDeps): (known: KnownEvent) => Promise<boolean> {
   return async (known) => {
-    const { event, person, thread } = known;
+    const { event, person } = known;
     if (event.type !== 'message') return false;
     const words = event.text.trim();
     if (words === '') return false;
-    const awaited = await findAwaited(deps.db, {
-      threadKey: thread.threadKey,
-      personId: person.id,
-      replyToId: event.replyToId,
-      parent: parentOf(event.conversation),
-      isAlone: event.conversation.kind === 'dm' || event.conversation.thread !== undefined,
-      privateRoom: privateRoomOf(event.conversation, event.messageId),
-    });
+    const awaited = await awaitedBy(deps.db, known);
     if (awaited === undefined) return false;
+    if (awaited.kind === 'ended') return true;
+    if (awaited.kind === 'prompt' && (await keepIfSecret(deps, known, awaited))) return true;
     const verdict = awaited.kind === 'approval' ? readVerdict(words) : undefined;
     if (awaited.kind === 'approval' && verdict === undefined) return false;
     const taken = await deps.db.transaction().execute(async (tx) => {
@@ -80,6 +76,8 @@ export function createTakeAnswer(deps: CommandDeps): (known: KnownEvent) => Prom
           const prompt = await useLine(tx, awaited.promptId, person.id);
           return prompt === undefined ? gone : await settle(tx, known, prompt.subject, words, 'reply');
         }
+        case 'ended':
+          return gone;
         case 'question':
           return await settle(tx, known, { questionId: awaited.questionId }, words, 'reply');
         case 'approval':
@@ -91,19 +89,9 @@ export function createTakeAnswer(deps: CommandDeps): (known: KnownEvent) => Prom
   };
 }
 
-/** Where threads hang on a message, their id is that message's. */
-function parentOf(conversation: Conversation): { readonly threadKey: string; readonly messageId: string } | undefined {
-  const { thread, ...main } = conversation;
-  return thread === undefined ? undefined : { threadKey: threadKey(main), messageId: thread };
-}
-
-/** Some platforms make every private message the root of a thread: what it answers then stands in another one. */
-function privateRoomOf({ thread, ...main }: Conversation, messageId: string | undefined): string | undefined {
-  const isRoot = thread !== undefined && thread === messageId;
-  return isRoot && main.kind === 'dm' ? threadKey(main).replace(/-$/, '') : undefined;
-}
-
 async function settle(tx: Tx, known: KnownEvent, subject: PromptSubject, words: string, via: string): Promise<Taken> {
+  // Values of secrets were taken before.
+  if ('secret' in subject) return gone;
   if ('approvalId' in subject) return await decide(tx, known, subject.approvalId, 'deny', words, via);
   const { questionId } = subject;
   const { outcome, wakes } = await answerQuestion(tx, { questionId, personId: known.person.id, text: words, via });

@@ -5,7 +5,7 @@ export const pictureEdgeMax = 8_000;
 /** Longest edge that says more to a model: vendors scale larger pictures down to about this before looking. */
 export const pictureEdgeWanted = 1_568;
 
-export type PictureMime = 'image/png' | 'image/jpeg' | 'image/gif' | 'image/webp';
+type PictureMime = 'image/png' | 'image/jpeg' | 'image/gif' | 'image/webp';
 
 export interface PictureFacts {
   readonly mime: PictureMime;

@@ -19,7 +19,7 @@ export async function refuseSecret(
     await putMessages(tx, [
       replyMessage(said, {
         level: 'warn',
-        markdown: `That looks like ${what}, so I did not read it and kept nothing of it. Delete your message, and replace the key: whoever can see this chat has seen it. Keys belong in the environment or in \`.env\`, never in a chat.`,
+        markdown: `That looks like ${what}, so I did not read it and kept nothing of it. Delete your message, and replace the key: whoever can see this chat has seen it. Keys for agents belong in the vault: \`/secret set\`, or \`./switchyard vault set\` at the terminal.`,
       }),
     ]);
   });

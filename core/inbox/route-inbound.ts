@@ -3,11 +3,11 @@ import type { CommandDeps } from '../commands/command-deps.ts';
 import { commandInWords } from '../commands/command-in-words.ts';
 import type { Db } from '../kit/database.ts';
 import { AppError, isAppError } from '../kit/errors.ts';
-import { findSecret } from '../redaction/find-secret.ts';
 import type { Log } from '../kit/log.ts';
 import { putMessages } from '../outbox/put-messages.ts';
 import type { ChannelAccess } from '../people/access.ts';
 import { noteSeen } from '../people/note-seen.ts';
+import { findSecret } from '../redaction/find-secret.ts';
 import { openThread } from '../sessions/open-thread.ts';
 import type { Origin } from '../sessions/origin.ts';
 import type { AcceptMessage } from '../turns/accept-message.ts';
@@ -45,6 +45,8 @@ export interface RouteDeps {
   readonly onPersonEvent: Partial<Record<'form' | 'home', (known: KnownEvent) => Promise<void>>>;
   /** Takes a message that answers something the bot asked for. @returns false for any other message. */
   readonly takeAnswer: (known: KnownEvent) => Promise<boolean>;
+  /** Takes the value of a secret that was asked for. @returns false for any other message or form. */
+  readonly takeSecret: (known: KnownEvent) => Promise<boolean>;
   /** Channels of our own: their word that an actor had proven to be the operator is believed. */
   readonly operatorChannels: ReadonlySet<string>;
 }
@@ -110,6 +112,7 @@ async function routeKnown(deps: RouteDeps, known: KnownEvent): Promise<void> {
       return await deps.runCommand(known, 'stop', '');
     case 'form':
     case 'home': {
+      if (event.type === 'form' && (await deps.takeSecret(known))) return;
       // What is typed into a form goes to an agent like any other answer.
       const secret = event.type === 'form' ? findSecret(Object.values(event.values).join('\n')) : undefined;
       if (secret !== undefined) return await refuseSecret(deps.db, known, secret);
@@ -136,7 +139,10 @@ async function routeMessage(
     return;
   }
   const secret = findSecret(event.text);
-  if (secret !== undefined) return await refuseSecret(deps.db, known, secret);
+  if (secret !== undefined) {
+    if (await deps.takeSecret(known)) return;
+    return await refuseSecret(deps.db, known, secret);
+  }
   if (await deps.takeAnswer(known)) return;
   const meant = event.addressed === 'mention' ? commandInWords(event.text) : undefined;
   if (meant !== undefined) {

@@ -40,6 +40,7 @@ export const errorTable = {
   'grant.missing': { blame: 'grant', retry: false, chat: true },
   'grant.invalid': { blame: 'operator', retry: false, chat: false },
   'hook.invalid': { blame: 'operator', retry: false, chat: false },
+  'image.invalid': { blame: 'operator', retry: false, chat: true },
   'image.missing': { blame: 'operator', retry: false, chat: true },
   'invariant.broken': { blame: 'bug', retry: false, chat: false },
   'mcp.login_needed': { blame: 'grant', retry: false, chat: true },

@@ -141,15 +141,18 @@ export async function putTool(
   isApproved: boolean,
 ): Promise<void> {
   const definition = toStorableJson(tool.definition);
+  const { numAffectedRows } = await sql`
+    update mcp_tool set digest = ${tool.digest}, definition = ${definition}::jsonb, flags = ${[...tool.flags]},
+      state = ${state}, seen_at = clock_timestamp(),
+      approved_digest = coalesce(${isApproved ? tool.digest : null}, approved_digest),
+      approved_definition = coalesce(${isApproved ? definition : null}::jsonb, approved_definition)
+    where server = ${server} and name = ${tool.name}
+  `.execute(tx);
+  if ((numAffectedRows ?? 0n) > 0n) return;
   await sql`
     insert into mcp_tool (server, name, digest, definition, flags, state, approved_digest, approved_definition)
     values (${server}, ${tool.name}, ${tool.digest}, ${definition}::jsonb, ${[...tool.flags]}, ${state},
       ${isApproved ? tool.digest : null}, ${isApproved ? definition : null}::jsonb)
-    on conflict (server, name) do update set
-      digest = excluded.digest, definition = excluded.definition, flags = excluded.flags, state = excluded.state,
-      approved_digest = coalesce(excluded.approved_digest, mcp_tool.approved_digest),
-      approved_definition = coalesce(excluded.approved_definition, mcp_tool.approved_definition),
-      seen_at = clock_timestamp()
   `.execute(tx);
 }
 

@@ -26,15 +26,15 @@ export async function saveFact(
     readonly scope: string;
     readonly agentName: string;
     readonly text: string;
-    readonly sessionId: string;
-    readonly turnId: string;
+    readonly sessionId: string | undefined;
+    readonly turnId: string | undefined;
     readonly createdBy: string | undefined;
   },
 ): Promise<void> {
   const text = toWellFormed(fact.text.trim());
   await sql`
     insert into memory_fact (id, scope, agent_name, text, session_id, turn_id, created_by)
-    select ${newId()}, ${fact.scope}, ${fact.agentName}, ${text}, ${fact.sessionId}, ${fact.turnId},
+    select ${newId()}, ${fact.scope}, ${fact.agentName}, ${text}, ${fact.sessionId ?? null}::uuid, ${fact.turnId ?? null}::uuid,
            ${fact.createdBy ?? null}
     where not exists (
       select 1 from memory_fact where scope = ${fact.scope} and text = ${text} and forgotten_at is null)

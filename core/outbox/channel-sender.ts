@@ -121,6 +121,11 @@ export interface ChannelSender {
     progress?: SendProgress,
   ): Promise<MessageRef>;
   delete(conversation: Conversation, ref: MessageRef): Promise<void>;
+  /**
+   * Deletes what a person wrote, where the platform lets a bot do that.
+   * @returns false where it does not.
+   */
+  deleteMessage?(conversation: Conversation, messageId: string): Promise<boolean>;
   /** Shows an ephemeral preview of an answer that is being written. Best effort; only where `nativeStream` is draft. */
   draft(conversation: Conversation, draftId: number, markdown: string): Promise<void>;
   typing(conversation: Conversation): Promise<void>;

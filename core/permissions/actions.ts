@@ -21,6 +21,7 @@ export const actionTable = {
   'file.list': { resource: 'path', title: 'list files' },
   'file.search': { resource: 'path', title: 'search files' },
   'file.send': { resource: 'path', title: 'send a file to the thread' },
+  'image.generate': { resource: 'name', title: 'have a picture drawn' },
   'memory.read': { resource: 'name', title: 'look into memory' },
   'memory.write': { resource: 'name', title: 'remember something' },
   'session.list': { resource: 'name', title: 'list sessions' },

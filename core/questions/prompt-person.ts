@@ -3,7 +3,7 @@ import { newId, newToken, sha256 } from '../kit/ids.ts';
 import { putMessages } from '../outbox/put-messages.ts';
 import type { Conversation } from '../sessions/origin.ts';
 import type { Awaited, Prompt, PromptSubject } from './prompt.ts';
-import { insertPrompt, prunePrompts, selectAwaited, setPromptLine, usePrompt } from './prompt-store.ts';
+import { insertPrompt, isSecretPrompt, prunePrompts, selectAwaited, setPromptLine, usePrompt } from './prompt-store.ts';
 
 /** A form is open as long as somebody needs to find the words. */
 const formMs = 30 * 60_000;
@@ -58,6 +58,17 @@ export async function useForm(tx: Tx, token: string, personId: string): Promise<
 /** What the words of a message that answers a line are for. */
 export async function useLine(tx: Tx, promptId: string, personId: string): Promise<Prompt | undefined> {
   return await usePrompt(tx, { id: promptId }, personId);
+}
+
+/** Whether the words of a form or of an answer to a line are the value of a secret. */
+export async function asksForSecret(
+  db: Db,
+  which: { readonly token: string } | { readonly promptId: string },
+): Promise<boolean> {
+  return await isSecretPrompt(
+    db,
+    'token' in which ? { tokenHash: hashPromptToken(which.token) } : { id: which.promptId },
+  );
 }
 
 /** What a message may be the answer to; undefined for one that is simply a message. */

@@ -1,12 +1,13 @@
 import { sql } from 'kysely';
 import type { Db, Tx } from '../kit/database.ts';
-import type { Awaited, Prompt } from './prompt.ts';
+import { type Awaited, askedSecretSchema, type Prompt, type PromptSubject } from './prompt.ts';
 
 interface PromptRow {
   id: string;
   person_id: string;
   approval_id: string | null;
   question_id: string | null;
+  secret: unknown;
 }
 
 export async function insertPrompt(
@@ -15,9 +16,10 @@ export async function insertPrompt(
 ): Promise<void> {
   const { subject } = prompt;
   await sql`
-    insert into answer_prompt (id, token_hash, approval_id, question_id, person_id, thread_key, expires_at)
+    insert into answer_prompt (id, token_hash, approval_id, question_id, secret, person_id, thread_key, expires_at)
     values (${prompt.id}, ${prompt.tokenHash}, ${'approvalId' in subject ? subject.approvalId : null},
-      ${'questionId' in subject ? subject.questionId : null}, ${prompt.personId}, ${prompt.threadKey},
+      ${'questionId' in subject ? subject.questionId : null},
+      ${'secret' in subject ? JSON.stringify(subject.secret) : null}::jsonb, ${prompt.personId}, ${prompt.threadKey},
       clock_timestamp() + make_interval(secs => ${prompt.validMs / 1000}))
   `.execute(tx);
 }
@@ -41,12 +43,30 @@ export async function usePrompt(
     update answer_prompt set used_at = clock_timestamp()
     where (token_hash = ${'tokenHash' in which ? which.tokenHash : null} or id = ${'id' in which ? which.id : null})
       and person_id = ${personId} and used_at is null and expires_at > clock_timestamp()
-    returning id, person_id, approval_id, question_id
+    returning id, person_id, approval_id, question_id, secret
   `.execute(tx);
   const row = rows[0];
   if (row === undefined) return undefined;
-  const subject = row.approval_id === null ? { questionId: row.question_id ?? '' } : { approvalId: row.approval_id };
-  return { id: row.id, personId: row.person_id, subject };
+  return { id: row.id, personId: row.person_id, subject: subjectOf(row) };
+}
+
+function subjectOf(row: PromptRow): PromptSubject {
+  if (row.approval_id !== null) return { approvalId: row.approval_id };
+  if (row.question_id !== null) return { questionId: row.question_id };
+  return { secret: askedSecretSchema.parse(row.secret) };
+}
+
+/** Whether a prompt asks for the value of a secret, used or not: such words are never read as anything else. */
+export async function isSecretPrompt(
+  db: Db | Tx,
+  which: { readonly tokenHash: string } | { readonly id: string },
+): Promise<boolean> {
+  const { rows } = await sql`
+    select from answer_prompt
+    where (token_hash = ${'tokenHash' in which ? which.tokenHash : null} or id = ${'id' in which ? which.id : null})
+      and secret is not null
+  `.execute(db);
+  return rows.length > 0;
 }
 
 /**
@@ -56,6 +76,7 @@ export async function usePrompt(
 export async function selectAwaited(
   db: Db,
   message: {
+    readonly inboxId: string;
     readonly threadKey: string;
     readonly personId: string;
     readonly replyToId: string | undefined;
@@ -77,13 +98,23 @@ export async function selectAwaited(
     union all
     select p.message_key from answer_prompt p
       where p.thread_key = any (${keys}::text[]) and p.person_id = ${personId} and p.used_at is null
-        and p.message_key is not null and p.expires_at > clock_timestamp()`;
+        and p.message_key is not null and p.expires_at > clock_timestamp()
+    union all
+    -- A second routing of the message that held a secret must find that it was one.
+    select p.message_key from answer_prompt p
+      where p.thread_key = any (${keys}::text[]) and p.person_id = ${personId} and p.secret is not null
+        and p.used_at is not null`;
   if (privateRoom === undefined) {
     // Asked apart: nearly every message meets nothing that waits, and the rest costs more to plan than this to run.
     const { rows: first } = await sql`select 1 as one from (${awaiting}) w limit 1`.execute(db);
     if (first.length === 0) return undefined;
   }
-  const { rows } = await sql<{ prompt_id: string | null; question_id: string | null; approval_id: string | null }>`
+  const { rows } = await sql<{
+    prompt_id: string | null;
+    question_id: string | null;
+    approval_id: string | null;
+    has_ended: boolean | null;
+  }>`
     with awaiting as materialized (${awaiting}), replied as materialized (
       select o.key from outbox o
       where ${replyToId ?? null}::text is not null and o.thread_key = ${threadKey}
@@ -111,10 +142,16 @@ export async function selectAwaited(
               -- What they ask for themselves there is a conversation of its own; what they are asked is not.
               or (is_loose and q.asked_id = ${personId} and starts_with(c.thread_key, ${privateRoom ?? null}::text)))
        order by q.created_at desc limit 1) as question_id,
-      (select c.approval_id from approval_card c where c.message_key = (select key from answered)) as approval_id
+      (select c.approval_id from approval_card c where c.message_key = (select key from answered)) as approval_id,
+      (select i.state <> 'pending' from inbox i where i.id = ${message.inboxId} and exists (
+         select from answer_prompt p
+         where p.person_id = ${personId} and p.secret is not null and p.used_at is not null
+           and (p.thread_key = any (${keys}::text[]) or starts_with(p.thread_key, ${privateRoom ?? null}::text))
+       )) as has_ended
   `.execute(db);
   const row = rows[0];
   if (row === undefined) return undefined;
+  if (row.has_ended === true) return { kind: 'ended' };
   if (row.prompt_id !== null) return { kind: 'prompt', promptId: row.prompt_id };
   if (row.question_id !== null) return { kind: 'question', questionId: row.question_id };
   return row.approval_id === null ? undefined : { kind: 'approval', approvalId: row.approval_id };

@@ -1,5 +1,19 @@
-/** What the words are for: the reason of a denial, or the answer to a question. */
-export type PromptSubject = { readonly approvalId: string } | { readonly questionId: string };
+import { z } from 'zod';
+
+/** A secret whose value is asked for, and who may then use it where; absent: as it was. */
+export const askedSecretSchema = z.object({
+  name: z.string(),
+  agents: z.array(z.string()).optional(),
+  hosts: z.array(z.string()).optional(),
+});
+
+export type AskedSecret = z.infer<typeof askedSecretSchema>;
+
+/** What the words are for: the reason of a denial, the answer to a question, or the value of a secret. */
+export type PromptSubject =
+  | { readonly approvalId: string }
+  | { readonly questionId: string }
+  | { readonly secret: AskedSecret };
 
 /** Words that are asked of one person. */
 export interface Prompt {
@@ -12,4 +26,6 @@ export interface Prompt {
 export type Awaited =
   | { readonly kind: 'prompt'; readonly promptId: string }
   | { readonly kind: 'question'; readonly questionId: string }
-  | { readonly kind: 'approval'; readonly approvalId: string };
+  | { readonly kind: 'approval'; readonly approvalId: string }
+  /** It was taken before, by another process. */
+  | { readonly kind: 'ended' };

@@ -74,7 +74,8 @@ class RedactingTransformer extends OperationNodeTransformer {
   }
 }
 
-const head = /^\s*(?:select\s+(?:\*\s+from\s+)?(?<call>[a-z_]+)\s*\(|insert\s+into\s+(?<insert>[a-z_]+)|update\s+(?<update>[a-z_]+))/;
+const head =
+  /^\s*(?:select\s+(?:\*\s+from\s+)?(?<call>[a-z_]+)\s*\(|insert\s+into\s+(?<insert>[a-z_]+)|update\s+(?<update>[a-z_]+))/;
 
 function isWritten(text: string): boolean {
   const groups = head.exec(text)?.groups;

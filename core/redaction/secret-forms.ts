@@ -29,7 +29,9 @@ function urlForms(value: string): string[] {
  * first and the last character may hold bits of the neighbours.
  */
 function base64At(bytes: Buffer, offset: number): string {
-  const text = Buffer.concat([Buffer.alloc(offset), bytes]).toString('base64').replace(/=+$/, '');
+  const text = Buffer.concat([Buffer.alloc(offset), bytes])
+    .toString('base64')
+    .replace(/=+$/, '');
   const from = [0, 2, 3][offset] ?? 0;
   const isOpen = (offset + bytes.length) % 3 !== 0;
   return text.slice(from, isOpen ? -1 : undefined);

@@ -26,13 +26,17 @@ export const vendorShapes: readonly SecretShape[] = [
   { what: 'a Telegram bot token', pattern: /\b\d{8,10}:[\w-]{35}\b/g },
   { what: 'a Discord bot token', pattern: /\b[MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,}/g },
   { what: 'an npm token', pattern: /\bnpm_[A-Za-z0-9]{36}\b/g },
+  { what: 'a token of ours', pattern: /\bsy_mcp_[\w-]{30,}/g },
 ];
 
 /** Shapes that are common in harmless talk too: taken out of what is shown and kept, but no reason to refuse a message. */
 const quietShapes: readonly SecretShape[] = [
   { what: 'a signed token', pattern: /\beyJ[\w-]{10,500}\.eyJ[\w-]{10,}\.[\w-]{10,}/g },
   { what: 'credentials', pattern: /\b(?:Bearer|Basic)\s{1,4}(?<secret>(?=[^\s"']*\d)[\w.+/~-]{16,}=*)/gi },
-  { what: 'a password', pattern: /\b[a-z][a-z0-9+.-]{1,20}:\/\/[^\s/?#:@"'<>]{0,200}:(?<secret>[^\s/?#@"'<>]{3,200})@/gi },
+  {
+    what: 'a password',
+    pattern: /\b[a-z][a-z0-9+.-]{1,20}:\/\/[^\s/?#:@"'<>]{0,200}:(?<secret>[^\s/?#@"'<>]{3,200})@/gi,
+  },
 ];
 
 /** What documentation writes in place of a password. */
@@ -43,7 +47,7 @@ const placeholders = /^(?:pass(?:word|wd)?|secret|pw|xxx+|\*+|\.{3}|…|\$.*|\{.
  * break ends in a letter. Nearly every text ends its way here.
  */
 const anyShape =
-  /sk-[\w-]{20}|x(?:ox[abeprs]|app)-[\w-]{10}|gh[opusr]_\w{30}|_pat_\w{30}|glpat-|A[KS]IA[0-9A-Z]{16}|AIza[\w-]{35}|k_live_|npm_\w{36}|\d:[\w-]{35}|\.[\w-]{6}\.[\w-]{27}|eyJ[\w-]{10,500}\.eyJ|PRIVATE KEY-----|(?:earer|EARER|asic|ASIC)\s{1,4}[\w.+/~-]{16}|:\/\/[^\s/?#@"]{0,200}:[^\s/?#@"]{1,200}@/;
+  /sk-[\w-]{20}|x(?:ox[abeprs]|app)-[\w-]{10}|gh[opusr]_\w{30}|_pat_\w{30}|glpat-|A[KS]IA[0-9A-Z]{16}|AIza[\w-]{35}|k_live_|npm_\w{36}|sy_mcp_[\w-]{30}|\d:[\w-]{35}|\.[\w-]{6}\.[\w-]{27}|eyJ[\w-]{10,500}\.eyJ|PRIVATE KEY-----|(?:earer|EARER|asic|ASIC)\s{1,4}[\w.+/~-]{16}|:\/\/[^\s/?#@"]{0,200}:[^\s/?#@"]{1,200}@/;
 
 /** What may stand in a key block besides its marks. */
 const keyBlock = /[A-Za-z0-9+/=\s\\]*/y;

@@ -76,7 +76,9 @@ function describeMessage(
   received: readonly ReceivedFile[] | undefined,
   pictures: LoadedPictures,
 ): string {
-  const files = received?.map((file) => describeFile(file, pictures)) ?? (event.files ?? []).map((file) => `[attached file: ${file.name}]`);
+  const files =
+    received?.map((file) => describeFile(file, pictures)) ??
+    (event.files ?? []).map((file) => `[attached file: ${file.name}]`);
   return [event.text, ...files].filter((text) => text !== '').join('\n');
 }
 
@@ -137,11 +139,7 @@ function resultsAfter(events: readonly TurnEvent[], answerIndex: number): Map<st
   return results;
 }
 
-function resultOf(
-  call: ToolCallPart,
-  results: ReadonlyMap<string, FinishedEvent>,
-  pictures: LoadedPictures,
-): Part {
+function resultOf(call: ToolCallPart, results: ReadonlyMap<string, FinishedEvent>, pictures: LoadedPictures): Part {
   const result = results.get(call.id);
   if (result === undefined) {
     const text = 'This call was not carried out: the turn ended before it.';

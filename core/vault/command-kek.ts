@@ -46,7 +46,10 @@ async function run(options: CommandKekOptions, verb: 'wrap' | 'unwrap', input: B
   const done = Promise.withResolvers<string>();
   const chunks: Buffer[] = [];
   let bytes = 0;
-  const timer = setTimeout(() => done.reject(failed(verb, `did not answer within ${options.timeoutMs / 1000} s`)), options.timeoutMs);
+  const timer = setTimeout(
+    () => done.reject(failed(verb, `did not answer within ${options.timeoutMs / 1000} s`)),
+    options.timeoutMs,
+  );
   child.stdout.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
     if (bytes > outputBytesMax) done.reject(failed(verb, 'wrote more than a key'));
@@ -54,7 +57,9 @@ async function run(options: CommandKekOptions, verb: 'wrap' | 'unwrap', input: B
   });
   // A program that does not read its input to the end has its own reasons; its exit code tells.
   child.stdin.on('error', () => undefined);
-  child.on('error', (err: NodeJS.ErrnoException) => done.reject(failed(verb, `cannot be run (${err.code ?? 'unknown'})`)));
+  child.on('error', (err: NodeJS.ErrnoException) =>
+    done.reject(failed(verb, `cannot be run (${err.code ?? 'unknown'})`)),
+  );
   child.on('close', (code, signal) => {
     if (code === 0) done.resolve(Buffer.concat(chunks).toString('latin1').trim());
     else done.reject(failed(verb, `ended with ${signal ?? `code ${code}`}`));

@@ -129,7 +129,11 @@ async function replaceFile(file: string, keys: readonly MasterKey[]): Promise<vo
     await rename(next, file);
   } catch (err) {
     await rm(next, { force: true });
-    throw unusable(file, `it cannot be replaced (${codeOf(err)})`, 'Make the file and its folder writable for this user.');
+    throw unusable(
+      file,
+      `it cannot be replaced (${codeOf(err)})`,
+      'Make the file and its folder writable for this user.',
+    );
   }
 }
 

@@ -122,9 +122,7 @@ export class SecretWatch {
     this.#reported.add(key);
     const { name, version } = row;
     this.#deps.log.error({ name, version }, 'a row of the vault is not as it was sealed');
-    await appendAudit(this.#deps.db, [
-      { kind: 'vault.tampered', chainKey: `vault:${name}`, body: { name, version } },
-    ]);
+    await appendAudit(this.#deps.db, [{ kind: 'vault.tampered', chainKey: `vault:${name}`, body: { name, version } }]);
     return undefined;
   }
 }

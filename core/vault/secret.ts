@@ -45,10 +45,16 @@ const agentPattern = /^[a-z0-9*][a-z0-9*-]{0,31}$/;
 const label = '(?!-)[a-z0-9-]{1,63}(?<!-)';
 const hostPattern = new RegExp(`^(?:${label}(?:\\.${label})*|\\*\\.${label}(?:\\.${label})+)$`);
 
+/** Up to 64 lower-case letters, digits, `_` and `-`, a letter first. */
+export function isName(text: string): boolean {
+  return namePattern.test(text);
+}
+
 /** @throws AppError `credential.invalid` */
 export function checkName(name: string): void {
-  if (namePattern.test(name)) return;
-  throw new AppError('credential.invalid', `"${name.slice(0, 64)}" cannot be the name of a secret.`, {
+  if (isName(name)) return;
+  // Not repeated: somebody may have written the value there.
+  throw new AppError('credential.invalid', 'That cannot be the name of a secret.', {
     mend: 'Use up to 64 lower-case letters, digits, _ and -, beginning with a letter.',
   });
 }

@@ -21,6 +21,7 @@ const noticeCharsMax = 300;
 const actionMs = 5_000;
 const navigationMs = 20_000;
 const titleMs = 300;
+const stuckMs = 1_000;
 
 /** What a page cannot have: ways to talk past the proxy, and prompts nobody would answer. */
 const withoutPeerConnections = `for (const name of ['RTCPeerConnection', 'webkitRTCPeerConnection', 'RTCDataChannel'])
@@ -173,6 +174,21 @@ export class BrowserHost {
       tabs: this.#pages.length,
       ...(status === undefined ? {} : { status }),
     };
+  }
+
+  /** Closes the current tab when its page is too busy to answer: whatever came next would wait for it as well. */
+  async dropIfStuck(): Promise<void> {
+    const page = this.#current;
+    if (page === undefined) return;
+    const lives = page.evaluate('1').then(
+      () => true,
+      // Between two pages there is nothing to ask, which is no sign of death.
+      (err: unknown) => !String(err).includes('crashed'),
+    );
+    const late = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), stuckMs));
+    if (await Promise.race([lives, late])) return;
+    this.notice(`The page ${addressOf(page)} did not respond any more, so its tab was closed.`);
+    this.drop(page);
   }
 
   /** Closes a tab that may not answer any more. */

@@ -65,6 +65,7 @@ async function answer({ id, command, timeoutMs, onHost }: CommandRequest, cancel
     result = await withGrace(host, carryOut(host, command, signal), signal);
   } catch (err) {
     result = toCommandError(err, signal, timeoutMs);
+    if (signal.aborted) await host.dropIfStuck();
   }
   const page = await host.state();
   const notices = [...host.takeNotices()];

@@ -136,6 +136,7 @@ void forward_check(void) {
     started_at = now_ms();
     return;
   }
+  prctl(PR_SET_NAME, "egress-forward");
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != toolbox) _exit(0);
   if (listener != 3) listener = dup2(listener, 3);

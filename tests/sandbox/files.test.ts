@@ -210,6 +210,211 @@ describe('listing and search', () => {
   });
 });
 
+describe('changing files', () => {
+  const fill = (path: string, content: string, ifUnchanged?: string) =>
+    sandbox.writeFile(path, content, {
+      append: false,
+      signal,
+      ...(ifUnchanged === undefined ? {} : { ifUnchanged: Buffer.from(ifUnchanged) }),
+    });
+  const move = (from: string, to: string, overwrite = false) => sandbox.moveFile(from, to, { overwrite, signal });
+  const remove = (path: string, recursive = false) => sandbox.deleteFile(path, { recursive, signal });
+  const names = async (path: string) => (await list(path)).entries.map((entry) => entry.path);
+
+  test('a write happens in one step: whoever reads meanwhile sees the old or the new whole', async () => {
+    const size = 300_000;
+    await fill('step/file', 'a'.repeat(size));
+    const reading = run(
+      sandbox,
+      `python3 -c 'import os
+bad = 0
+for _ in range(400):
+  text = open("step/file").read()
+  if len(text) != ${size} or len(set(text)) != 1: bad += 1
+print(bad)'`,
+    );
+    let isOver = false;
+    void reading.finally(() => {
+      isOver = true;
+    });
+    for (let i = 0; !isOver; i++) await fill('step/file', (i % 2 === 0 ? 'b' : 'a').repeat(size));
+    expect((await reading).output).toBe('0\n');
+    expect(await names('step')).toEqual(['step/file']);
+  });
+
+  test('a write keeps the mode, follows a link inside, and is refused where the file may not be written', async () => {
+    await run(sandbox, 'mkdir -p keep; echo x > keep/run; chmod 751 keep/run; ln -s run keep/link; touch keep/fixed');
+    await fill('keep/link', 'new');
+    const { output } = await run(
+      sandbox,
+      'cat keep/run; stat -c " %a" keep/run; readlink keep/link; chmod 444 keep/fixed',
+    );
+    expect(output).toBe('new 751\nrun\n');
+    await expect(fill('keep/fixed', 'x')).rejects.toMatchObject(refused);
+    await run(sandbox, 'chmod 555 keep');
+    await expect(fill('keep/run', 'x')).rejects.toMatchObject(refused);
+    await expect(fill('keep/fresh', 'x')).rejects.toMatchObject(refused);
+    await run(sandbox, 'chmod 755 keep');
+    expect(await names('keep')).toEqual(['keep/fixed', 'keep/link', 'keep/run']);
+  });
+
+  test('a write that depends on the old content notices every change of it', async () => {
+    await fill('depends', 'one');
+    await fill('depends', 'two', 'one');
+    for (const expected of ['one', 'tw', 'twoo', '']) {
+      await expect(fill('depends', 'three', expected)).rejects.toMatchObject({
+        ...refused,
+        details: { errno: 'ESTALE' },
+      });
+    }
+    await expect(fill('absent', 'x', '')).rejects.toMatchObject({ details: { errno: 'ESTALE' } });
+    expect((await read('depends')).text).toBe('two');
+    await fill('empty-now', '');
+    await fill('empty-now', 'filled', '');
+    expect((await read('empty-now')).text).toBe('filled');
+    const large = Buffer.alloc(9 << 20, 'z');
+    await expect(
+      sandbox.writeFile('depends', large, { append: false, ifUnchanged: Buffer.from('no'), signal }),
+    ).rejects.toMatchObject({ details: { errno: 'ESTALE' } });
+    await sandbox.writeFile('depends', large, { append: false, ifUnchanged: Buffer.from('two'), signal });
+    expect((await read('depends', 0, 3)).totalBytes).toBe(large.length);
+    expect((await names('.')).filter((name) => name.startsWith('.switchyard'))).toEqual([]);
+  });
+
+  test('of many writers that depend on the same content one wins', async () => {
+    await fill('contested', 'start');
+    const results = await Promise.allSettled(
+      Array.from({ length: 10 }, (_, i) => fill('contested', `by ${i}`, 'start')),
+    );
+    expect(results.filter((result) => result.status === 'fulfilled')).toHaveLength(1);
+  });
+
+  test('a move takes files, directories and links themselves, and makes the way', async () => {
+    await run(sandbox, 'mkdir -p from/dir; echo 1 > from/file; ln -s /etc/passwd from/link; echo 2 > taken');
+    await move('from/file', 'to/deep/er');
+    await move('from/link', 'to/link');
+    await move('from/dir', 'to/dir');
+    expect(await names('to')).toEqual(['to/deep', 'to/dir', 'to/link']);
+    expect((await run(sandbox, 'readlink to/link; cat to/deep/er')).output).toBe('/etc/passwd\n1\n');
+    await expect(move('to/deep/er', 'taken')).rejects.toMatchObject(refused);
+    expect((await read('taken')).text).toBe('2\n');
+    await move('to/deep/er', 'taken', true);
+    expect((await read('taken')).text).toBe('1\n');
+    for (const [from, to] of [
+      ['missing', 'x'],
+      ['to', 'to/inside'],
+      ['.', 'x'],
+      ['taken', '.'],
+      ['taken', '/tmp/out'],
+      ['/etc/hostname', 'in'],
+      ['taken', '../out'],
+      ['taken', 'to/dir'],
+    ] as const) {
+      await expect(move(from, to), `${from} to ${to}`).rejects.toMatchObject(refused);
+    }
+    expect((await run(sandbox, 'ls x in to/inside 2>/dev/null')).output).toBe('');
+  });
+
+  test('a deletion takes what it names and nothing a link leads to', async () => {
+    await run(sandbox, 'mkdir -p away/full target; touch away/full/x target/kept; ln -s ../target away/link');
+    await expect(remove('away/full')).rejects.toMatchObject(refused);
+    await remove('away/link');
+    await run(sandbox, 'ln -s ../target away/link; ln -s /tmp away/tmp; chmod 555 away/full');
+    await expect(remove('away', true)).rejects.toMatchObject(refused);
+    await run(sandbox, 'chmod 755 away/full');
+    await remove('away', true);
+    expect(await names('target')).toEqual(['target/kept']);
+    await remove('target/kept');
+    await remove('target');
+    for (const path of ['.', '/workspace', '/', '/etc', '../tmp', 'missing', 'target/kept']) {
+      await expect(remove(path), path).rejects.toMatchObject(refused);
+      await expect(remove(path, true), path).rejects.toMatchObject(refused);
+    }
+  });
+
+  test('a deletion goes down any depth and takes any name', async () => {
+    const deep = 'import os\nfor i in range(2000):\n  os.mkdir("d" * 100)\n  os.chdir("d" * 100)';
+    await run(
+      sandbox,
+      `mkdir -p deep && (cd deep && python3 -c '${deep}'); touch -- -rf "new
+line"`,
+    );
+    await remove('-rf');
+    await remove('new\nline', true);
+    await remove('deep', true);
+    expect((await run(sandbox, 'ls -d deep')).exitCode).toBe(2);
+  });
+
+  test('swapping directories for links all the time lets no move or deletion out', async () => {
+    await run(sandbox, 'mkdir -p s0; echo mine > s0/victim; echo theirs > /tmp/victim');
+    const swap = `import os, time
+end, swaps = time.time() + 1.5, 0
+while time.time() < end:
+  try: os.rename('s0', 's1'); os.symlink('/tmp', 's0'); swaps += 1; os.unlink('s0'); os.rename('s1', 's0')
+  except OSError: pass
+  try: open('s0/victim', 'a').close()
+  except OSError: pass
+print(swaps > 20)`;
+    const swapping = run(sandbox, 'python3 -', { stdin: swap });
+    let isOver = false;
+    void swapping.finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      await remove('s0/victim').catch(() => undefined);
+      await move('s0/victim', 'stolen', true).catch(() => undefined);
+      await move('stolen', 's0/planted', true).catch(() => undefined);
+      await fill('s0/planted', 'x').catch(() => undefined);
+      await remove('s0/victim', true).catch(() => undefined);
+    }
+    expect((await swapping).output).toBe('True\n');
+    expect((await run(sandbox, 'cat /tmp/victim; ls /tmp')).output).toBe('theirs\nvictim\n');
+  });
+});
+
+describe('files that are none', () => {
+  test('pipes, devices, sockets and endless files are refused or read in bounds, without waiting', async () => {
+    await run(
+      sandbox,
+      `mkfifo odd-pipe; ln -s /dev/zero odd-zero; ln -s /proc/self/mem odd-mem; truncate -s 1G odd-sparse
+python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("odd-socket")'`,
+    );
+    const startedAt = performance.now();
+    for (const path of ['odd-pipe', 'odd-zero', 'odd-mem', 'odd-socket']) {
+      await expect(read(path), path).rejects.toMatchObject(refused);
+      await expect(write(path, 'x'), path).rejects.toMatchObject(refused);
+      await expect(write(path, 'x', true), path).rejects.toMatchObject(refused);
+    }
+    const part = await sandbox.readBytes('odd-sparse', { bytesMax: 10_000_000, signal });
+    expect([part.bytes.length, part.totalBytes]).toEqual([10_000_000, 2 ** 30]);
+    expect((await read('odd-sparse', 2 ** 40, 100)).text).toBe('');
+    expect(performance.now() - startedAt).toBeLessThan(3000);
+    await remove('odd-sparse');
+  });
+
+  test('a file that changes its length while it is read ends where it ends', async () => {
+    const changing = run(
+      sandbox,
+      `python3 -c 'import os, time
+end = time.time() + 1
+while time.time() < end:
+  f = open("changing", "wb"); f.write(b"x" * 9000000); f.truncate(10); f.close()'`,
+    );
+    let isOver = false;
+    void changing.finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      const { bytes } = await sandbox
+        .readBytes('changing', { bytesMax: 9_000_000, signal })
+        .catch(() => ({ bytes: Buffer.alloc(0) }));
+      expect(bytes.length).toBeLessThanOrEqual(9_000_000);
+    }
+  });
+
+  const remove = (path: string) => sandbox.deleteFile(path, { recursive: false, signal });
+});
+
 test('a full disk is named as one', async () => {
   await expect(
     (async () => {
@@ -217,4 +422,23 @@ test('a full disk is named as one', async () => {
       await write('full.bin', 'x', true);
     })(),
   ).rejects.toMatchObject({ code: 'sandbox.disk_full' });
+});
+
+test('a full workspace leaves the old content of what was to be written', async () => {
+  const small = await stage.open(stage.worker(), stage.newSession(), { disk_mb: 64 });
+  const full = { code: 'sandbox.disk_full', mend: expect.stringContaining('Delete') };
+  await small.writeFile('old', 'as it was', { append: false, signal });
+  const { output } = await run(
+    small,
+    'head -c 200000000 /dev/zero > filler; rm -f x; echo; df --output=avail . | tail -1',
+  );
+  expect(output).toContain('No space left');
+  await expect(small.writeFile('old', 'x'.repeat(3_000_000), { append: false, signal })).rejects.toMatchObject(full);
+  await expect(small.writeFile('old', 'x'.repeat(3_000_000), { append: true, signal })).rejects.toMatchObject(full);
+  await expect(small.writeFile('large', Buffer.alloc(20 << 20), { append: false, signal })).rejects.toMatchObject(full);
+  expect((await small.readFile('old', { bytesMax: 100, signal })).text).toBe('as it was');
+  const { entries } = await small.listFiles('.', { recursive: false, entriesMax: 20, signal });
+  expect(entries.map((entry) => entry.path).filter((path) => path.includes('switchyard'))).toEqual([]);
+  await small.deleteFile('filler', { recursive: false, signal });
+  expect(await small.writeFile('old', 'new', { append: false, signal })).toEqual({ bytes: 3 });
 });

@@ -75,7 +75,7 @@ describe('a session', () => {
 });
 
 test('a data directory too deep for socket paths works all the same, across workers', async () => {
-  await using deep = openSandboxStage('long/'.repeat(30));
+  await using deep = openSandboxStage({ below: 'long/'.repeat(30) });
   const sessionId = deep.newSession();
   await run(await deep.open(deep.worker(), sessionId), 'touch /tmp/mark');
   expect((await run(await deep.open(deep.worker(), sessionId), 'ls /tmp/mark')).exitCode).toBe(0);

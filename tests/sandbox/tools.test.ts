@@ -31,8 +31,9 @@ afterAll(async () => {
 async function use(name: string, args: unknown, rest: Partial<ToolContext> = {}): Promise<ToolResult> {
   const tool = [...sandboxTools(), ...pictureTools(database)].find((each) => each.name === name);
   if (tool === undefined) throw new Error(`no tool ${name}`);
+  calls += 1;
   const context: ToolContext = {
-    ...toolContext({}, { agent: testAgent({ grants: [{ allow: '*' }] }), callKey: `1:${(calls += 1)}` }),
+    ...toolContext({}, { agent: testAgent({ grants: [{ allow: '*' }] }), callKey: `1:${calls}` }),
     sandbox: async () => sandbox,
     progress: (text) => void shown.push(text),
     ...rest,
@@ -66,13 +67,15 @@ describe('commands', () => {
     expect(await text('job_output', { job, offset: Number(offset), wait_seconds: 5 })).toMatch(/got two[\s\S]*over/);
     expect(await text('job_list', {})).toContain(`${job} runs since`);
     expect(await text('job_stop', { job })).toContain('was stopped after');
-    expect((await run(sandbox, 'pgrep -f "sleep 600" | wc -l')).output.trim()).toBe('0');
+    expect((await run(sandbox, 'pgrep -fx "sleep 600" | wc -l')).output.trim()).toBe('0');
     await expect(use('job_output', { job: 'j999' })).rejects.toMatchObject({ code: 'tool.invalid_arguments' });
   });
 
   test('python gets code, arguments and files', async () => {
     const code = 'import sys, math\nprint(math.factorial(20), sys.argv[1:])';
-    expect(await text('python', { code, args: ["it's", '$(id)'] })).toContain("2432902008176640000 [\"it's\", '$(id)']");
+    expect(await text('python', { code, args: ["it's", '$(id)'] })).toContain(
+      "2432902008176640000 [\"it's\", '$(id)']",
+    );
     await put('up.py', 'import sys\nprint(sys.stdin.read().upper())\nsys.exit(3)');
     expect(await use('python', { file: 'up.py', stdin: 'abc' })).toMatchObject({
       isError: true,
@@ -113,7 +116,9 @@ describe('files', () => {
     expect(await text('glob', { pattern: '**/*.{ts,tsx}', path: 'g' })).toBe('.hidden.ts\ndeep/b.tsx\na.ts');
     expect(await text('glob', { pattern: '**', path: 'g' })).not.toMatch(/node_modules|\.git\/|passwd/);
     expect(await text('glob', { pattern: '/workspace/g/*.js' })).toBe('g/c.js');
-    await expect(use('glob', { pattern: '*', path: 'g/out' })).rejects.toMatchObject({ code: 'tool.invalid_arguments' });
+    await expect(use('glob', { pattern: '*', path: 'g/out' })).rejects.toMatchObject({
+      code: 'tool.invalid_arguments',
+    });
     await expect(use('glob', { pattern: '[' })).rejects.toMatchObject({ code: 'tool.invalid_arguments' });
     expect(await text('glob', { pattern: "'; touch /workspace/planted; '" })).toBe('No file matches.');
     expect((await run(sandbox, 'ls planted')).exitCode).toBe(2);
@@ -160,6 +165,10 @@ describe('files', () => {
     await expect(use('move_file', move, { agent })).rejects.toMatchObject({
       message: expect.stringContaining('p/.git/config'),
     });
+    await run(sandbox, 'mkdir p/closed; touch p/closed/x; rm -r p/.git; chmod 0 p/closed');
+    await expect(use('move_file', move, { agent })).rejects.toMatchObject({
+      message: expect.stringContaining('cannot be looked at'),
+    });
     await use('move_file', { source: 'p/a', destination: 'q' }, { agent });
     expect((await run(sandbox, 'ls q')).output).toBe('x\n');
   });
@@ -197,14 +206,20 @@ from PIL import Image
 image = Image.effect_noise((2400, 1200), 90).convert('RGB')
 exif = image.getexif(); exif[0x0112] = 6
 image.save('photo.jpg', exif=exif)
-image.resize((300, 200)).save('scan.tiff')`;
+image.resize((300, 200)).save('scan.tiff')
+frames = [Image.new('P', (50, 40), shade) for shade in range(3)]
+frames[0].save('moving.gif', save_all=True, append_images=frames[1:])`;
     expect(await use('python', { code: photo })).toMatchObject({ isError: false });
     expect((await stored(await use('view_image', { path: 'photo.jpg' }))).facts).toEqual({
       mime: 'image/jpeg',
       width: 784,
       height: 1568,
     });
-    // A type no model takes becomes one that they do.
+    // A type no model takes becomes one that they do, and what moves stands still.
+    expect((await stored(await use('view_image', { path: 'moving.gif' }))).facts).toMatchObject({
+      mime: 'image/png',
+      width: 50,
+    });
     expect((await stored(await use('view_image', { path: 'scan.tiff' }))).facts).toMatchObject({ width: 300 });
   });
 

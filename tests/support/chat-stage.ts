@@ -1,3 +1,5 @@
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import type { CommandDeps, FormRequest } from '#core/commands/command-deps.ts';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
 import { insertRawEvents } from '#core/inbox/inbox-store.ts';
@@ -8,6 +10,7 @@ import { type OutboundBody, outboundBodySchema } from '#core/outbox/outbound.ts'
 import { roleOf } from '#core/people/identify.ts';
 import { openThread } from '#core/sessions/open-thread.ts';
 import { type Conversation, threadKey } from '#core/sessions/origin.ts';
+import { openFileKek } from '#core/vault/file-kek.ts';
 import type { TestDatabase } from './database.ts';
 
 /** What a person does in a chat. */
@@ -56,6 +59,8 @@ export class ChatStage {
         if (this.hasForms) this.forms.push(form);
         return await Promise.resolve(this.hasForms);
       },
+      kek: openFileKek({ file: path.join(tmpdir(), `sw-master-key-${newId()}`), mayCreate: true }),
+      deleteMessage: async () => await Promise.resolve(false),
       ring: async (wakes) => {
         this.rung.push(...wakes);
         await Promise.resolve();

@@ -157,15 +157,19 @@ export class Product implements AsyncDisposable {
     return end;
   }
 
-  /** Runs one command of the command line to its end. */
+  /** Runs one command of the command line to its end, with this text on its standard input. */
   async cli(
     args: readonly string[],
+    input = '',
   ): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
     const child = spawn(process.execPath, [path.join(root, 'app/switchyard.main.ts'), ...args], {
       cwd: this.folder,
       env: this.#env,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
     });
+    // A command that does not read it may have ended before it came.
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(input);
     let stdout = '';
     let stderr = '';
     child.stdout.on('data', (chunk: Buffer) => {

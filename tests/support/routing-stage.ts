@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { openRoute } from '#app/compose/open-receiver.ts';
 import { loadConfig } from '#app/config.ts';
 import { loadProjectAgents } from '#app/load-project-agents.ts';
-import type { Channel } from '#bots/channel.ts';
+import type { Channel, FormSpec } from '#bots/channel.ts';
 import { applyAgents } from '#core/agents/apply-agents.ts';
 import { openAgentDirectory } from '#core/agents/open-agent-directory.ts';
 import { requestApproval } from '#core/approvals/request-approval.ts';
@@ -59,6 +59,12 @@ export class RoutingStage implements AsyncDisposable {
   readonly database: TestDatabase;
   readonly rung: LaneWake[] = [];
   readonly acknowledged: { readonly token: string; readonly text: string | undefined }[] = [];
+  /** Platform ids of messages of people that were deleted, where `mayDelete` lets the bot do that. */
+  readonly deleted: string[] = [];
+  mayDelete = false;
+  readonly forms: FormSpec[] = [];
+  /** Whether the platform opens forms. */
+  hasForms = false;
   /** Whether the platform makes threads for tasks. */
   hasThreads = false;
   readonly started: { readonly title: string; readonly key: string; readonly messageId?: string }[] = [];
@@ -248,6 +254,14 @@ export class RoutingStage implements AsyncDisposable {
       classify: () => ({ kind: 'retry', reason: 'as planned' }),
       run: nothing,
       normalise: () => [],
+      deleteMessage: async (_conversation, messageId) => {
+        if (this.mayDelete) this.deleted.push(messageId);
+        return await Promise.resolve(this.mayDelete);
+      },
+      openForm: async (_token, form) => {
+        if (this.hasForms) this.forms.push(form);
+        return await Promise.resolve(this.hasForms);
+      },
       acknowledge: async (token, notice) => {
         this.acknowledged.push({ token, text: notice?.text });
         await Promise.resolve();

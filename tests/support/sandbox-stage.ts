@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { inject } from 'vitest';
 import { type SandboxLimits, sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
 import { newToken } from '#core/kit/ids.ts';
+import type { SandboxPlaces } from '#core/sandboxes/sandbox-place.ts';
 import { labels, workspaceVolume } from '#workers/sandbox/container-spec.ts';
 import { openEngine } from '#workers/sandbox/docker-engine.ts';
 import { DockerSandboxes, type DockerSandboxesOptions } from '#workers/sandbox/docker-sandboxes.ts';
@@ -24,16 +25,17 @@ export interface SandboxStage extends AsyncDisposable {
   /** The session's container as the engine sees it, or undefined. */
   container(sessionId: string): Promise<Docker.ContainerInspectInfo | undefined>;
   readonly socketDirectory: string;
+  readonly workspaceDirectory: string;
 }
 
-export function openSandboxStage(below = ''): SandboxStage {
+export function openSandboxStage({ below = '', places }: StageOptions = {}): SandboxStage {
   const dockerHost = inject('dockerHost');
   const engine = openEngine(dockerHost);
   const instance = `test-${newToken(6)}`;
   const folder = mkdtempSync(path.join(tmpdir(), 'sys-'));
   const socketDirectory = path.join(folder, below);
-  const workspaceDirectory = path.join(folder, 'workspaces');
-  const places = createMemoryPlaces();
+  const workspaceDirectory = mkdtempSync(path.join(tmpdir(), 'syw-'));
+  const shared = createMemoryPlaces();
   const workers: DockerSandboxes[] = [];
   const sessions: string[] = [];
   const list = async (sessionId?: string) => {
@@ -45,10 +47,11 @@ export function openSandboxStage(below = ''): SandboxStage {
     engine,
     instance,
     socketDirectory,
+    workspaceDirectory,
     worker: (limits = {}, options = {}) => {
       const log = pino({ level: process.env['SANDBOX_TEST_LOG'] ?? 'silent' });
       const worker = new DockerSandboxes(
-        { log, places },
+        { log, places: places?.() ?? shared },
         { dockerHost, image: inject('sandboxImage'), instance, socketDirectory, workspaceDirectory, limits, ...options },
       );
       workers.push(worker);
@@ -77,9 +80,16 @@ export function openSandboxStage(below = ''): SandboxStage {
           .remove()
           .catch(() => undefined);
       }
-      rmSync(folder, { recursive: true, force: true });
+      for (const each of [folder, workspaceDirectory]) rmSync(each, { recursive: true, force: true });
     },
   };
+}
+
+interface StageOptions {
+  /** Folder below a temporary one. */
+  readonly below?: string;
+  /** What each worker knows of the places; workers share the memory of one process unless told. */
+  readonly places?: () => SandboxPlaces;
 }
 
 /** Runs a command with everyday bounds. */

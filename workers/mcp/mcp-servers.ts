@@ -7,7 +7,7 @@ import {
 } from '@modelcontextprotocol/client';
 import { z } from 'zod';
 import type { Db } from '#core/kit/database.ts';
-import { AppError } from '#core/kit/errors.ts';
+import { AppError, isAppError } from '#core/kit/errors.ts';
 import { sha256 } from '#core/kit/ids.ts';
 import { canonicalJson } from '#core/kit/json.ts';
 import type { Log } from '#core/kit/log.ts';
@@ -113,11 +113,8 @@ export class McpServers implements AsyncDisposable {
   ): Promise<{ readonly connection: McpConnection; readonly tools: readonly McpTool[] }> {
     const connection = await this.#connect(server, session, signal);
     if (!connection.isStale) return { connection, tools: await selectTools(this.#deps.db, [server.name]) };
-    try {
-      return { connection, tools: await this.#note(server, await connection.list(signal)) };
-    } catch (err) {
-      throw toMcpError(server.name, err);
-    }
+    const entries = await connection.list(signal).catch((err: unknown) => Promise.reject(toMcpError(server.name, err)));
+    return { connection, tools: await this.#note(server, entries) };
   }
 
   /** Looks at a server that may never have been seen, and writes down what it lists or why it could not be read. */
@@ -125,9 +122,10 @@ export class McpServers implements AsyncDisposable {
     try {
       return (await this.use(server, session, signal)).tools;
     } catch (err) {
-      const error = toMcpError(server.name, err);
-      if (!signal.aborted) await markProblem(this.#deps.db, server.name, await this.sourceOf(server), error.text);
-      throw error;
+      if (isAppError(err) && err.isForChat && !signal.aborted) {
+        await markProblem(this.#deps.db, server.name, await this.sourceOf(server), err.text);
+      }
+      throw err;
     }
   }
 
@@ -136,11 +134,15 @@ export class McpServers implements AsyncDisposable {
     if (spec.kind === 'browser') return;
     for (const name of await this.#deps.serversOf(spec.agent)) {
       const server = this.#deps.servers.get(name);
-      if (server?.kind !== 'stdio') continue;
-      const files = await this.#filesOf(server);
-      if (files !== undefined) await placeServerFiles(files, path.join(directory, 'mcp', name));
+      if (server?.kind === 'stdio') await this.placeFiles(server, directory);
     }
   };
+
+  /** Puts the files of one server into a container's folder. */
+  async placeFiles(server: StdioServer, directory: string): Promise<void> {
+    const files = await this.#filesOf(server);
+    if (files !== undefined) await placeServerFiles(files, path.join(directory, 'mcp', server.name));
+  }
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#sweep);
@@ -192,13 +194,12 @@ export class McpServers implements AsyncDisposable {
       return connection;
     } catch (err) {
       if (slot.connection === opening) slot.connection = undefined;
-      const error = toMcpError(server.name, err);
       // Who has to log in may do so at once; a cancelled turn says nothing of the server.
-      if (error.code !== 'mcp.login_needed' && !signal.aborted) {
+      if (!isAppError(err, 'mcp.login_needed') && !signal.aborted) {
         slot.retryAt = Date.now() + Math.min(backOffMaxMs, backOffMs * 2 ** slot.failures);
         slot.failures += 1;
       }
-      throw error;
+      throw err;
     }
   }
 
@@ -208,7 +209,7 @@ export class McpServers implements AsyncDisposable {
     try {
       return await this.#dial(server, session, key, prior, signal);
     } catch (err) {
-      if (signal.aborted) throw err;
+      if (signal.aborted || isAppError(err, 'mcp.login_needed')) throw err;
       // What was remembered may be out of date; a server that ends when it is asked is one of the old protocol.
       if (prior !== undefined) return await this.#dial(server, session, key, undefined, signal);
       if (server.kind !== 'stdio') throw err;
@@ -228,15 +229,17 @@ export class McpServers implements AsyncDisposable {
       version: this.#deps.version,
       onClosed: () => this.#deps.log.debug({ server: server.name, sessionId: session.sessionId }, 'mcp client closed'),
     });
+    let verdict: PriorDiscovery;
     try {
-      await this.#remember(server, key, await connection.open(prior, signal));
-      return connection;
+      verdict = await connection.open(prior, signal);
     } catch (err) {
       await connection[Symbol.asyncDispose]();
       const said = transport instanceof SandboxTransport ? transport.diagnostics : '';
       if (said !== '') this.#deps.log.info({ server: server.name, said: said.slice(-1_000) }, 'an mcp server complained');
-      throw err;
+      throw toMcpError(server.name, err);
     }
+    await this.#remember(server, key, verdict);
+    return connection;
   }
 
   async #transportTo(server: McpServer, session: McpSession): Promise<Transport> {

@@ -134,46 +134,49 @@ function callable(deps: McpToolsDeps, server: McpServer, known: McpTool): Tool<A
     claim: (args) => claimOf(server, known.name, args),
     run: async (args, context) => {
       const session = sessionOf(context.agent, context, async () => await context.sandbox());
-      try {
-        const open = await selectCall(deps.db, context.turnId, context.callKey);
-        if (open?.isSent === true) {
-          return refuse('Outcome unknown: the worker was interrupted while the server had the answer. Check first.');
+      const open = await selectCall(deps.db, context.turnId, context.callKey);
+      if (open?.isSent === true) {
+        return refuse('Outcome unknown: the worker was interrupted while the server had the answer. Check first.');
+      }
+      let round = open?.round ?? 0;
+      let input = open === undefined ? undefined : await collect(deps, place, open, context);
+      for (;;) {
+        if (input !== undefined && 'waitsFor' in input) return input;
+        const { connection, tools } = await deps.servers.use(server, session, context.signal);
+        const now = tools.find(({ name }) => name === known.name);
+        if (now?.state !== 'approved' || now.approvedDigest !== known.approvedDigest) return suspendedResult(place);
+        const options = {
+          input,
+          timeoutMs: server.timeoutMs,
+          signal: context.signal,
+          onProgress: (step: Progress) => context.progress(describeProgress(known.name, step)),
+        };
+        const result = await connection
+          .call({ definition, name: known.name }, args, options)
+          .catch((err: unknown) => Promise.reject(context.signal.aborted ? err : toMcpError(server.name, err)));
+        if (isInputRequiredResult(result)) {
+          round += 1;
+          if (round > roundsMax) return refuse(`The server asked ${roundsMax} times and was told to stop.`);
+          input = await collect(deps, place, openCall(place, { round, result }, context), context);
+          continue;
         }
-        let round = open?.round ?? 0;
-        let input = open === undefined ? undefined : await collect(deps, place, open, context);
-        for (;;) {
-          if (input !== undefined && 'waitsFor' in input) return input;
-          const { connection, tools } = await deps.servers.use(server, session, context.signal);
-          const now = tools.find(({ name }) => name === known.name);
-          if (now?.state !== 'approved' || now.approvedDigest !== known.approvedDigest) return suspendedResult(place);
-          const result = await connection.call({ definition, name: known.name }, args, {
-            input,
-            timeoutMs: server.timeoutMs,
-            signal: context.signal,
-            onProgress: (step) => context.progress(describeProgress(known.name, step)),
-          });
-          if (isInputRequiredResult(result)) {
-            round += 1;
-            if (round > roundsMax) return refuse(`The server asked ${roundsMax} times and was told to stop.`);
-            input = await collect(deps, place, openCall(place, { round, result }, context), context);
-            continue;
-          }
-          if (round > 0) await deleteCall(deps.db, context.turnId, context.callKey);
-          const [problem] =
-            output === undefined || result.isError === true ? [] : issuesOf(output, result.structuredContent);
-          if (problem !== undefined) return refuse(`The server's answer does not fit its own description: ${problem}.`);
-          return await toToolResult(deps.db, place, result);
-        }
-      } catch (err) {
-        if (context.signal.aborted) throw err;
-        throw toMcpError(server.name, err);
+        if (round > 0) await deleteCall(deps.db, context.turnId, context.callKey);
+        const [problem] =
+          output === undefined || result.isError === true ? [] : issuesOf(output, result.structuredContent);
+        if (problem !== undefined) return refuse(`The server's answer does not fit its own description: ${problem}.`);
+        return await toToolResult(deps.db, place, result);
       }
     },
   };
 }
 
-function describeProgress(tool: string, step: { progress: number; total?: number | undefined; message?: string | undefined }): string {
-  const { progress, total, message } = step;
+interface Progress {
+  readonly progress: number;
+  readonly total?: number | undefined;
+  readonly message?: string | undefined;
+}
+
+function describeProgress(tool: string, { progress, total, message }: Progress): string {
   return visibleText(message ?? `${tool}: ${progress}${total === undefined ? '' : ` of ${total}`}`).slice(0, 300);
 }
 

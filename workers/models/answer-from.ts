@@ -1,6 +1,7 @@
 import { ModelError, type ModelMessage, type Part } from '#core/models/model-port.ts';
 import type { ModelRef } from '#core/models/model-ref.ts';
 import { attemptModel, type Call, type End } from './attempt-model.ts';
+import { havePictures, hidePictures } from './hide-pictures.ts';
 import type { Answer } from './model-call.ts';
 
 /** How often a paused answer is continued before we call it stuck (Anthropic `pause_turn`). */
@@ -10,12 +11,33 @@ const nudge: ModelMessage = {
   parts: [{ type: 'text', text: '(Your last answer was empty. Answer the message above, or call a tool.)' }],
 };
 
+const refusedNote = '[There is a picture here that could not be shown to you. Say so if it matters.]';
+
 /**
- * One model to a full answer: paused answers are continued, an empty one is asked for once more.
+ * One model to a full answer: paused answers are continued, an empty one is asked for once more, and one that was
+ * refused because of a picture is asked for without pictures, which would otherwise block the conversation for good.
  * @throws ModelError when the model could not be brought to say or do anything.
  */
 export async function answerFrom(call: Call, ref: ModelRef): Promise<Answer> {
-  const { messages } = call;
+  try {
+    return await answerTo(call, ref, call.messages);
+  } catch (err) {
+    if (!isAboutPictures(err) || !havePictures(call.messages)) throw err;
+    call.deps.log.warn({ model: ref.text, reason: err.message }, 'pictures were refused, asking without them');
+    return await answerTo(call, ref, hidePictures(call.messages, refusedNote));
+  }
+}
+
+/** Vendors have a dozen codes for pictures that are broken, too large, too many or not allowed; all say which it is. */
+function isAboutPictures(err: unknown): err is ModelError {
+  if (!(err instanceof ModelError) || err.emitted) return false;
+  const isRefusal = err.kind === 'invalid' || err.kind === 'content' || err.kind === 'context';
+  return (
+    isRefusal && (err.status === 413 || /image|picture|vision|multi-?modal/i.test(`${err.code ?? ''} ${err.message}`))
+  );
+}
+
+async function answerTo(call: Call, ref: ModelRef, messages: readonly ModelMessage[]): Promise<Answer> {
   const done: End[] = [];
   for (let continuations = 0; ; continuations += 1) {
     const shown = done.map((end) => textOf(end.message)).join('');

@@ -153,7 +153,9 @@ function userBlocks(message: ModelMessage): ContentBlock[] {
 }
 
 /** An empty text block is refused, and so is a picture in the result of a failed call. */
-function resultContent(part: Extract<Part, { type: 'tool_result' }>): NonNullable<Anthropic.ToolResultBlockParam['content']> {
+function resultContent(
+  part: Extract<Part, { type: 'tool_result' }>,
+): NonNullable<Anthropic.ToolResultBlockParam['content']> {
   const text = part.text === '' ? '(no output)' : part.text;
   if (part.images === undefined || part.images.length === 0 || part.isError) return text;
   return [{ type: 'text', text }, ...part.images.map(imageBlock)];

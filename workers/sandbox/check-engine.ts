@@ -1,5 +1,7 @@
+import { isAppError } from '#core/kit/errors.ts';
 import { engineStatus, imageMissing } from './docker-engine.ts';
 import { type DockerHost, onlyHostName } from './docker-host.ts';
+import { requireSandboxImage } from './sandbox-image-label.ts';
 import type { WorkspaceDisks } from './workspace-disks.ts';
 
 interface EngineFinding {
@@ -41,6 +43,7 @@ async function checkHost(host: DockerHost, disks: WorkspaceDisks, image: string)
   try {
     const version = await host.engine.version();
     const found = await host.engine.getImage(image).inspect();
+    requireSandboxImage(image, found.Config.Labels);
     const megabytes = Math.round(found.Size / 1e6);
     const disk = diskWords[await disks.kindOn(host)];
     return {
@@ -48,8 +51,10 @@ async function checkHost(host: DockerHost, disks: WorkspaceDisks, image: string)
       detail: `${name}Docker ${version.Version} answers and has the image ${image} (${megabytes} MB); ${disk}.`,
     };
   } catch (err) {
-    const missing = engineStatus(err) === 404 ? 'image' : 'engine';
-    const { message, mend } = missing === 'image' ? imageMissing(image, err) : host.toError(err);
+    // One of another version is as good as none: it is built anew.
+    const isOther = isAppError(err, 'image.invalid');
+    const missing = isOther || engineStatus(err) === 404 ? 'image' : 'engine';
+    const { message, mend } = isOther ? err : missing === 'image' ? imageMissing(image, err) : host.toError(err);
     return { ok: false, detail: `${name}${message}`, missing, ...(mend === undefined ? {} : { mend }) };
   }
 }

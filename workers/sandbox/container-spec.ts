@@ -32,6 +32,8 @@ export const labels = {
   instance: 'switchyard.instance',
   created: 'switchyard.created',
   kind: 'switchyard.kind',
+  /** Name of the Docker host: one engine may be reached under two. */
+  host: 'switchyard.host',
   /** Name of the workspace; unlike the session it is known before there is one. */
   workspace: 'switchyard.workspace',
   /** Limits, for admission: the engine's list does not tell them. */
@@ -91,6 +93,7 @@ export function planContainer(
     readonly image: string;
     readonly imageId: string;
     readonly instance: string;
+    readonly host: string;
     readonly workspace: string;
     readonly mount: WorkspaceMount;
     /** Absent on hosts that share no file system with the worker. */
@@ -195,6 +198,7 @@ export function planContainer(
         [labels.spec]: digest.slice(0, 32),
         [labels.created]: site.createdAt.toISOString(),
         [labels.kind]: kind,
+        [labels.host]: site.host,
         [labels.memoryMb]: String(memoryMb),
         [labels.pids]: String(pids),
       },

@@ -6,6 +6,9 @@ const filesPerMb = 128;
 /** Growth that is not called growth: directories and logs of a command that cleans up. */
 const slackMb = 1;
 
+/** A large tree is measured so seldom that looking takes a tenth of the time at most. */
+const lookShare = 10;
+
 interface DiskUse {
   readonly usedMb: number;
   readonly files: number;
@@ -30,11 +33,11 @@ export class DiskWatch {
   readonly #deps: DiskWatchDeps;
   #last: DiskUse | undefined;
   #lastAt = Number.NEGATIVE_INFINITY;
+  #lookMs = 0;
   #mustTell = false;
   #allowedMb: number;
   #isBusy = false;
   #timer: NodeJS.Timeout | undefined;
-  #measuring: Promise<void> | undefined;
 
   constructor(deps: DiskWatchDeps) {
     this.#deps = deps;
@@ -50,16 +53,14 @@ export class DiskWatch {
     if (this.#isBusy) return;
     this.#isBusy = true;
     this.#allowedMb = Math.max(this.#deps.limitMb, (this.#last?.usedMb ?? 0) + slackMb);
-    const sinceMs = performance.now() - this.#lastAt;
-    this.#later(Math.max(0, this.#deps.everyMs - sinceMs));
+    this.#laterOn();
   }
 
   /** Work ended. */
   end(): void {
     this.#isBusy = false;
-    clearTimeout(this.#timer);
     // What was written since the last look would otherwise go unseen, call by call.
-    if (performance.now() - this.#lastAt > this.#deps.everyMs) void this.#look();
+    this.#laterOn();
   }
 
   stop(): void {
@@ -67,28 +68,28 @@ export class DiskWatch {
     clearTimeout(this.#timer);
   }
 
-  #later(ms: number): void {
+  /** Looks when the last look is long enough ago, and again and again while work goes on. */
+  #laterOn(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      void this.#look().then(() => {
-        if (this.#isBusy) this.#later(this.#deps.everyMs);
-      });
-    }, ms);
+    const sinceMs = performance.now() - this.#lastAt;
+    this.#timer = setTimeout(
+      () => {
+        const startedAt = performance.now();
+        void this.#measure().then(() => {
+          this.#lastAt = startedAt;
+          this.#lookMs = performance.now() - startedAt;
+          if (this.#isBusy) this.#laterOn();
+        });
+      },
+      Math.max(0, Math.max(this.#deps.everyMs, lookShare * this.#lookMs) - sinceMs),
+    );
     this.#timer.unref();
-  }
-
-  async #look(): Promise<void> {
-    this.#measuring ??= this.#measure().finally(() => {
-      this.#measuring = undefined;
-    });
-    await this.#measuring;
   }
 
   async #measure(): Promise<void> {
     const { log, limitMb, measure, onFull, onMeasured } = this.#deps;
     try {
       this.#last = await measure();
-      this.#lastAt = performance.now();
     } catch (err) {
       // The container is paused or gone, or the agent is in the way; the next look comes soon enough.
       log.debug({ err }, 'workspace not measured');

@@ -2,6 +2,7 @@ import type Docker from 'dockerode';
 import { z } from 'zod';
 import { AppError } from '#core/kit/errors.ts';
 import { engineStatus, imageMissing, isEngineAway, openEngine, toEngineError } from './docker-engine.ts';
+import { requireSandboxImage } from './sandbox-image-label.ts';
 
 /** How long an image's id is believed: a rebuilt image then gives new containers. */
 const imageIdMs = 5_000;
@@ -53,12 +54,13 @@ export class DockerHost {
     this.isLocal = url === '' || url.startsWith('/') || url.startsWith('unix://');
   }
 
-  /** The image's content id. @throws AppError `image.missing`, `sandbox.unavailable`. */
+  /** The image's content id. @throws AppError `image.missing`, `image.invalid`, `sandbox.unavailable`. */
   async imageId(image: string): Promise<string> {
     const known = this.#imageIds.get(image);
     if (known !== undefined && performance.now() - known.at < imageIdMs) return known.id;
     try {
-      const { Id: id } = await this.engine.getImage(image).inspect();
+      const { Id: id, Config: config } = await this.engine.getImage(image).inspect();
+      requireSandboxImage(image, config.Labels);
       this.#imageIds.set(image, { id, at: performance.now() });
       return id;
     } catch (err) {

@@ -153,13 +153,14 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
     return createSessionSandbox({ hands, plan, endMs: this.#limits.endMs });
   }
 
-  async check(): Promise<{
+  async check(kind: SandboxKind = 'core'): Promise<{
     readonly ok: boolean;
     readonly detail: string;
     readonly mend?: string;
     readonly missing?: 'engine' | 'image';
   }> {
-    return await checkEngine(this.#hosts, this.#disks, this.#options.image);
+    const { image, browserImage } = this.#options;
+    return await checkEngine(this.#hosts, this.#disks, kind === 'browser' ? (browserImage ?? 'of browsers') : image);
   }
 
   /** Keeps containers ready for sessions to come until the signal aborts, when the limits ask for any. */
@@ -167,6 +168,11 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
     if (!this.#stop.signal.aborted) this.#pool.start();
     await aborted(signal);
     await this.#pool[Symbol.asyncDispose]();
+  }
+
+  /** Containers that are ready for sessions to come. */
+  get readyCount(): number {
+    return this.#pool.workspaces.length;
   }
 
   /** Clears what no living worker holds; with `isThorough` at once, otherwise each thing after its time. */
@@ -274,6 +280,7 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
       image,
       imageId: await host.imageId(image),
       instance: this.#options.instance,
+      host: host.name,
       workspace: place.workspace,
       mount: isBrowser ? { kind: 'memory', sizeMb: diskMb } : this.#disks.mountOf(place, diskMb),
       hostDirectory: host.sharesFiles ? hostDirectory : undefined,
@@ -345,6 +352,7 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
         image: this.#imageOf(spec),
         imageId,
         instance: this.#options.instance,
+        host: host.name,
         workspace: live.plan.workspace,
         mount: this.#disks.mountOf({ workspace: live.plan.workspace, disk: diskOf(live.plan) }, spec.limits.disk_mb),
         hostDirectory: live.plan.hostDirectory,

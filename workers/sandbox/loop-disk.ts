@@ -29,8 +29,11 @@ const bytesPerMb = 1 << 20;
 export class LoopDisks {
   readonly #folder: string;
   readonly #programs: ReadonlyMap<string, string>;
-  /** Mounted by this process at present. */
+  /** Marks what this object mounts and makes; the process's number tells others whether it may still be in use. */
+  readonly #mark = `${process.pid}.${newToken(6)}`;
+  /** Workspaces mounted by this process at present. */
   readonly #active = new Set<string>();
+  readonly #detaching = new Map<string, Promise<void>>();
 
   private constructor(folder: string, programs: ReadonlyMap<string, string>) {
     this.#folder = folder;
@@ -51,11 +54,12 @@ export class LoopDisks {
 
   /** Where this process mounts a workspace for its container to take over. */
   mountPoint(workspace: string): string {
-    return path.join(this.#folder, `${workspaceVolume(workspace)}.${process.pid}.mnt`);
+    return path.join(this.#folder, `${workspaceVolume(workspace)}.${this.#mark}.mnt`);
   }
 
   /** Makes the mount point, so that a container may be created for it while the rest is prepared. */
   async reserve(workspace: string): Promise<void> {
+    await this.#detaching.get(workspace);
     this.#active.add(workspace);
     await mkdir(this.mountPoint(workspace), { recursive: true, mode: 0o700 });
   }
@@ -84,7 +88,10 @@ export class LoopDisks {
 
   /** Lets go of the mount; a container that has it keeps it. */
   async detach(workspace: string): Promise<void> {
-    await this.#unmount(this.mountPoint(workspace));
+    const detaching = this.#unmount(this.mountPoint(workspace));
+    this.#detaching.set(workspace, detaching);
+    await detaching;
+    this.#detaching.delete(workspace);
     this.#active.delete(workspace);
   }
 
@@ -124,10 +131,10 @@ export class LoopDisks {
     const wanted = new Set([...known].map((workspace) => path.basename(this.#image(workspace))));
     for (const name of await readdir(this.#folder).catch(() => [])) {
       const file = path.join(this.#folder, name);
-      const [, pid = '', kind = ''] = /\.(\d+)\.(?:[\w-]+\.)?(mnt|new)$/.exec(name) ?? [];
+      const [, mark = '', pid = '', kind = ''] = /\.((\d+)\.[\w-]+)\.(mnt|new)$/.exec(name) ?? [];
       if (kind !== '') {
-        const isOurs = Number(pid) === process.pid;
-        if (isOurs ? own.has(file) || kind === 'new' : isAlive(Number(pid))) continue;
+        // What this object makes at present is seen to by whoever has it made.
+        if (mark === this.#mark ? own.has(file) || kind === 'new' : isAlive(Number(pid))) continue;
         if (kind === 'new') await rm(file, { force: true });
         else if (mounted.has(file)) await this.#unmount(file);
         else await rmdir(file).catch(() => undefined);
@@ -161,7 +168,7 @@ export class LoopDisks {
         mend: 'Free room on the disk of the data directory; ./switchyard sandbox prune --workspaces helps.',
       });
     }
-    const draft = `${image}.${process.pid}.${newToken(6)}.new`;
+    const draft = `${image}.${newToken(6)}.${this.#mark}.new`;
     try {
       await writeFile(draft, '', { mode: 0o600 });
       await truncate(draft, sizeMb * bytesPerMb);
@@ -199,13 +206,18 @@ export class LoopDisks {
     await rmdir(place).catch(() => undefined);
   }
 
-  /** Repairs what can be repaired without asking. */
+  /** Repairs what is safe to repair, and else whatever can be: nobody could be asked, and the session would be lost. */
   async #check(image: string): Promise<void> {
-    try {
-      await this.#call('e2fsck', ['-f', '-p', image]);
-    } catch (err) {
-      // 1: errors were corrected.
-      if (!(typeof err === 'object' && err !== null && 'code' in err && err.code === 1)) throw err;
+    for (const manner of ['-p', '-y']) {
+      try {
+        await this.#call('e2fsck', ['-f', manner, image]);
+        return;
+      } catch (err) {
+        const code = typeof err === 'object' && err !== null && 'code' in err ? Number(err.code) : Number.NaN;
+        // 1: errors were corrected.
+        if (code === 1) return;
+        if (manner === '-y' || !(code >= 4)) throw err;
+      }
     }
   }
 

@@ -232,7 +232,7 @@ export interface SandboxPort {
    */
   open(spec: SandboxSpec, signal: AbortSignal): Promise<Sandbox>;
   /** Whether sandboxes can work here, in one sentence and one mend; for `doctor` and tool errors. */
-  check(): Promise<{
+  check(kind?: SandboxKind): Promise<{
     readonly ok: boolean;
     readonly detail: string;
     readonly mend?: string;

@@ -141,6 +141,8 @@ export class OrphanSweep {
     for (const container of found) {
       const key = keyOf(container);
       keys.push(key);
+      const of = container.Labels[labels.host];
+      if (of !== undefined && of !== host.name) continue;
       if (ownKeys.has(key)) continue;
       const workspace = container.Labels[labels.workspace] ?? container.Labels[labels.session] ?? '';
       const orphan: Orphan = { host, container, place: known.get(workspace), key };

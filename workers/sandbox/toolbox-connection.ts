@@ -75,7 +75,9 @@ export class ToolboxConnection {
     socket.on('error', (err) =>
       this.close(new AppError('sandbox.lost', 'The sandbox broke its connection.', { cause: err })),
     );
-    socket.on('close', () => this.close(new AppError('sandbox.lost', 'The sandbox went away.')));
+    for (const over of ['end', 'close']) {
+      socket.on(over, () => this.close(new AppError('sandbox.lost', 'The sandbox went away.')));
+    }
   }
 
   /** Resolves with the reason when the connection is over. */

@@ -32,7 +32,7 @@ const short = z.string().min(1).max(1000);
 
 /** Flat, because models fill one flat object more reliably than one of fourteen shapes, and it costs fewer tokens. */
 export const browserParameters = z.strictObject({
-  action: z.enum(browserActions),
+  action: z.enum(browserActions).describe('What to do.'),
   url: z
     .url({ protocol: /^https?$/ })
     .max(4096)

@@ -57,6 +57,7 @@ export function browserTool(deps: BrowserToolDeps, sessionId: string): Tool<Brow
         resource: resourceOf(address) ?? 'about:blank',
         risk: riskOf(args),
         summary: summarise(args, page),
+        ...(args.action === 'upload' ? { also: [{ action: 'file.read', resource: args.path ?? '' }] } : {}),
       };
     },
     run: async (args, context) => {

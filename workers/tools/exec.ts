@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import type { ExecResult } from '../sandbox/sandbox.ts';
 import { commandRisk } from './command-risk.ts';
-import { showOutput } from './show-output.ts';
 import { describeJob, jobOutputBytesMax, jobSecondsMax } from './show-job.ts';
+import { showOutput } from './show-output.ts';
 import type { Tool, ToolContext, ToolResult } from './tool.ts';
-import { outputCharactersMax, plainOutput, truncateMiddle } from './tool-output.ts';
+import { clipped, outputCharactersMax, plainOutput, truncateMiddle } from './tool-output.ts';
 
 /** Bytes kept of a command's output; characters may take more than one, escape sequences are dropped later. */
-export const outputBytesMax = 2 * outputCharactersMax;
+const outputBytesMax = 2 * outputCharactersMax;
 const secondMs = 1000;
 const mebibyte = 1 << 20;
 /** How long a background command is watched before the model goes on: most that fail at once have failed by then. */
@@ -18,7 +18,10 @@ const parameters = z.strictObject({
   working_directory: z.string().max(4096).optional().describe('Below /workspace. Default: /workspace.'),
   stdin: z.string().max(mebibyte).optional().describe('Text for standard input. Default: empty.'),
   timeout_seconds: z.int().min(1).max(jobSecondsMax).optional().describe('Default and bound: the limit of the agent.'),
-  background: z.boolean().optional().describe('For servers and long work: return at once with a job id. Default: false.'),
+  background: z
+    .boolean()
+    .optional()
+    .describe('For servers and long work: return at once with a job id. Default: false.'),
 });
 
 type Arguments = z.infer<typeof parameters>;
@@ -33,15 +36,22 @@ export function execTool(): Tool<Arguments> {
     name: 'exec',
     description: describe('without network'),
     describe: (agent) =>
-      describe(agent.sandbox.network === 'gateway' ? 'that reaches only allowed hosts, by HTTP proxy' : 'without network'),
+      describe(
+        agent.sandbox.network === 'gateway' ? 'that reaches only allowed hosts, by HTTP proxy' : 'without network',
+      ),
     parameters,
     isParallelSafe: false,
     isIdempotent: false,
-    claim: ({ command, working_directory, background }) => ({
+    claim: ({ command, working_directory, background, stdin }) => ({
       action: 'tool.exec',
       resource: command,
       risk: commandRisk(command),
-      summary: background === true ? `${command}\n(goes on in the background)` : command,
+      summary: [
+        command,
+        ...(background === true ? ['# goes on in the background'] : []),
+        ...(stdin === undefined ? [] : [`# with the input:\n${clipped(stdin)}`]),
+      ].join('\n'),
+      ...(stdin === undefined ? {} : { isOnce: true }),
       ...(working_directory === undefined ? {} : { workingDirectory: working_directory }),
     }),
     run: async (args, context) => (args.background === true ? await start(args, context) : await run(args, context)),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { AppError } from '#core/kit/errors.ts';
-import { quoted } from './shell-quote.ts';
+import { namesOf, nulToLines, quoted } from './shell-quote.ts';
 import type { Tool } from './tool.ts';
 import { shownName, truncateMiddle } from './tool-output.ts';
 
@@ -33,17 +33,17 @@ export function globTool(): Tool<z.infer<typeof parameters>> {
       const sandbox = await context.sandbox();
       const wanted = quoted(pattern.replace(/^(?:\/workspace\/|\.\/)/, ''));
       const { output } = await sandbox.exec({
-        command: `rg --no-config --files --hidden --no-ignore --null --sortr=modified --glob=${wanted} --glob='!.git' --glob='!node_modules' . | head -c ${namesBytesMax}`,
+        command: `rg --no-config --files --hidden --no-ignore --null --sortr=modified --glob=${wanted} --glob='!.git' --glob='!node_modules' . | ${nulToLines} | head -c ${namesBytesMax}`,
         // The toolbox follows no link out of the workspace to it.
         workingDirectory: path,
         timeoutMs: findMs,
         outputBytesMax: 2 * namesBytesMax,
         signal: context.signal,
       });
-      const names = output.split('\0');
-      // What is not ended by NUL is a name that was cut off, or what ripgrep has to say.
-      const rest = names.pop() ?? '';
-      if (names.length === 0 && rest !== '') throw refused(pattern, rest);
+      const { names, rest } = namesOf(output);
+      // A name begins with a point and a slash; anything else is what ripgrep has to say.
+      const [first = rest] = names;
+      if (first !== '' && !first.startsWith('./')) throw refused(pattern, output);
       if (names.length === 0) return { text: 'No file matches.', isError: false };
       const lines = names.slice(0, filesMax).map((name) => shownName(name.replace(/^\.\//, '')));
       const left = names.length - filesMax;
@@ -54,5 +54,8 @@ export function globTool(): Tool<z.infer<typeof parameters>> {
 }
 
 function refused(pattern: string, message: string): AppError {
-  return new AppError('tool.invalid_arguments', `The pattern ${pattern} cannot be used: ${message.slice(0, 300).trim()}`);
+  return new AppError(
+    'tool.invalid_arguments',
+    `The pattern ${pattern} cannot be used: ${message.slice(0, 300).trim()}`,
+  );
 }

@@ -24,18 +24,43 @@ const risks: Readonly<Record<(typeof methods)[number], Risk>> = {
   DELETE: 'high',
 };
 /** Headers of an answer that tell a caller something. */
-const shownHeaders = ['content-type', 'content-length', 'location', 'etag', 'last-modified', 'link', 'retry-after', 'www-authenticate', 'allow'];
+const shownHeaders = [
+  'content-type',
+  'content-length',
+  'location',
+  'etag',
+  'last-modified',
+  'link',
+  'retry-after',
+  'www-authenticate',
+  'allow',
+];
 
 const parameters = z.strictObject({
   url: outsideUrlSchema.describe('Whole address with https://.'),
   method: z.enum(methods).optional().describe('Default: GET.'),
   headers: z
-    .record(z.string().regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/), z.string().max(8_192).regex(/^[\t -~\u0080-\u00ff]*$/))
+    .record(
+      z.string().regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/),
+      z
+        .string()
+        .max(8_192)
+        .regex(/^[\t -~\u0080-\u00ff]*$/),
+    )
     .optional()
     .describe('Request headers. $CRED{name} in a value stands for a stored credential.'),
-  body: z.string().max(4 * mebibyte).optional().describe('Text to send, such as JSON.'),
+  body: z
+    .string()
+    .max(4 * mebibyte)
+    .optional()
+    .describe('Text to send, such as JSON.'),
   body_file: z.string().min(1).max(4096).optional().describe('Workspace file to send instead of body.'),
-  save_to: z.string().min(1).max(4096).optional().describe('Save the answer to this workspace file instead of showing it.'),
+  save_to: z
+    .string()
+    .min(1)
+    .max(4096)
+    .optional()
+    .describe('Save the answer to this workspace file instead of showing it.'),
 });
 
 type Arguments = z.infer<typeof parameters>;
@@ -63,7 +88,10 @@ export function httpRequestTool(deps: { readonly outside: OutsideClient }): Tool
         const sandbox = await context.sandbox();
         const file = await sandbox.readBytes(body_file, { bytesMax: savedBytesMax, signal });
         if (file.totalBytes > savedBytesMax) {
-          return { text: `Not sent: ${body_file} has ${describeBytes(file.totalBytes)}; ${describeBytes(savedBytesMax)} can be sent.`, isError: true };
+          return {
+            text: `Not sent: ${body_file} has ${describeBytes(file.totalBytes)}; ${describeBytes(savedBytesMax)} can be sent.`,
+            isError: true,
+          };
         }
         bytes = file.bytes;
       }
@@ -82,11 +110,17 @@ export function httpRequestTool(deps: { readonly outside: OutsideClient }): Tool
       );
       const head = headOf(answer);
       if (answer.redirect !== undefined) {
-        return { text: `${head}\n\nIt redirects to ${answer.redirect.href}, which was not followed: ask for it if it is wanted.`, isError: false };
+        return {
+          text: `${head}\n\nIt redirects to ${answer.redirect.href}, which was not followed: ask for it if it is wanted.`,
+          isError: false,
+        };
       }
       if (save_to === undefined) return show(answer, head);
       if (answer.isCut) {
-        throw new AppError('egress.too_large', `The answer is larger than ${describeBytes(savedBytesMax)} and was not saved.`);
+        throw new AppError(
+          'egress.too_large',
+          `The answer is larger than ${describeBytes(savedBytesMax)} and was not saved.`,
+        );
       }
       const sandbox = await context.sandbox();
       const written = await sandbox.writeFile(save_to, answer.bytes, { append: false, signal });
@@ -130,11 +164,16 @@ function show(answer: OutsideAnswer, head: string): ToolResult {
   const isError = answer.status >= 400;
   if (answer.bytes.length === 0) return { text: `${head}\n\n(no body)`, isError };
   if (!isTextType(type)) {
-    return { text: `${head}\n\nThe body is ${type} (${describeBytes(answer.bytes.length)}); use save_to to keep it as a file.`, isError };
+    return {
+      text: `${head}\n\nThe body is ${type} (${describeBytes(answer.bytes.length)}); use save_to to keep it as a file.`,
+      isError,
+    };
   }
   const text = decodeText(answer.bytes, type);
   const readable = truncateMiddle(isHtmlType(type) ? htmlToText(text) : text);
-  const cut = answer.isCut ? `\n\n[The body is longer than ${describeBytes(shownBytesMax)}; use save_to for all of it.]` : '';
+  const cut = answer.isCut
+    ? `\n\n[The body is longer than ${describeBytes(shownBytesMax)}; use save_to for all of it.]`
+    : '';
   return { text: `${head}\n\n${outsideData(answer.url.host, readable)}${cut}`, isError };
 }
 

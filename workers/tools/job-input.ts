@@ -30,6 +30,7 @@ export function jobInputTool(): Tool<z.infer<typeof parameters>> {
       resource: text.trim() === '' ? `job_input ${job}` : text,
       risk: commandRisk(text) === 'high' ? 'high' : 'medium',
       summary: `Write to ${job}:\n${clipped(text)}`,
+      isOnce: true,
     }),
     run: async ({ job, text, end = false }, context) => {
       const { signal } = context;

@@ -1,4 +1,10 @@
-import { type PictureFacts, pictureBytesMax, pictureEdgeMax, pictureEdgeWanted, readPicture } from '#core/files/picture.ts';
+import {
+  type PictureFacts,
+  pictureBytesMax,
+  pictureEdgeMax,
+  pictureEdgeWanted,
+  readPicture,
+} from '#core/files/picture.ts';
 import { saveFile } from '#core/files/save-file.ts';
 import type { Db } from '#core/kit/database.ts';
 import { idFrom } from '#core/kit/ids.ts';
@@ -45,9 +51,9 @@ export async function keepPicture(
   return { blobId: stored.id, mime: facts.mime };
 }
 
-/** Whether a picture can be shown as it is, without costing more than it says. */
-export function fitsModels(bytes: Uint8Array, { width, height }: PictureFacts): boolean {
-  return bytes.byteLength <= pictureBytesMax && Math.max(width, height) <= pictureEdgeWanted;
+/** Whether a picture is best shown as it is. A GIF may move, which vendors refuse: a copy is made of its first frame. */
+export function fitsModels(bytes: Uint8Array, { mime, width, height }: PictureFacts): boolean {
+  return mime !== 'image/gif' && bytes.byteLength <= pictureBytesMax && Math.max(width, height) <= pictureEdgeWanted;
 }
 
 /** Whether vendors would take it at all. */
@@ -64,7 +70,12 @@ export async function scaleInside(
   file: string,
   signal: AbortSignal,
 ): Promise<{ readonly bytes: Uint8Array; readonly facts: PictureFacts } | undefined> {
-  return await readPrinted(sandbox, { command: `python3 - ${workspaceWord(file)}`, stdin: scaler, timeoutMs: scaleMs, signal });
+  return await readPrinted(sandbox, {
+    command: `python3 - ${workspaceWord(file)}`,
+    stdin: scaler,
+    timeoutMs: scaleMs,
+    signal,
+  });
 }
 
 /** Runs a command that prints a picture as base64; undefined when it printed none. */

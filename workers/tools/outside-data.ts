@@ -32,7 +32,9 @@ export function isTextType(contentType: string): boolean {
   return (
     type === '' ||
     type.startsWith('text/') ||
-    /^application\/(?:.+\+)?(?:json|xml|yaml|x-yaml|javascript|ecmascript|x-ndjson|jsonl|graphql|sql|toml|x-www-form-urlencoded)$/.test(type) ||
+    /^application\/(?:.+\+)?(?:json|xml|yaml|x-yaml|javascript|ecmascript|x-ndjson|jsonl|graphql|sql|toml|x-www-form-urlencoded)$/.test(
+      type,
+    ) ||
     type === 'image/svg+xml'
   );
 }

@@ -25,7 +25,8 @@ function problemOf(text: string): string | undefined {
   const url = URL.parse(text.trim());
   if (url === null) return 'is no URL; write it like https://host/path';
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'only http and https URLs are fetched';
-  if (url.username !== '' || url.password !== '') return 'carries a user name or password; use a header with $CRED{name}';
+  if (url.username !== '' || url.password !== '')
+    return 'carries a user name or password; use a header with $CRED{name}';
   const path = readPath(url.pathname);
   return path.ok ? undefined : path.reason;
 }

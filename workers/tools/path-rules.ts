@@ -1,7 +1,8 @@
 import path from 'node:path';
 import { mayDifferBelow, stricterBelow } from '#core/agents/tree-rights.ts';
 import { AppError, isAppError } from '#core/kit/errors.ts';
-import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { ExecResult, Sandbox } from '../sandbox/sandbox.ts';
+import { namesOf, nulToLines } from './shell-quote.ts';
 import type { Risk, ToolContext } from './tool.ts';
 
 /** Bytes of names looked at below one directory. */
@@ -58,25 +59,36 @@ export async function requireWholeTree(
 }
 
 /** Everything below a directory; undefined for what is none. */
-async function namesBelow(sandbox: Sandbox, directory: string, signal: AbortSignal): Promise<string[] | undefined> {
-  let output: string;
+async function namesBelow(
+  sandbox: Sandbox,
+  directory: string,
+  signal: AbortSignal,
+): Promise<readonly string[] | undefined> {
+  let found: ExecResult;
   try {
-    ({ output } = await sandbox.exec({
-      command: `find -P . -mindepth 1 -printf '%P\\0' | head -c ${namesBytesMax}`,
+    found = await sandbox.exec({
+      command: `set -o pipefail; find -P . -mindepth 1 -printf '%P\\0' | ${nulToLines} | head -c ${namesBytesMax}`,
       workingDirectory: directory,
       timeoutMs: listMs,
       outputBytesMax: namesBytesMax + 1,
       signal,
-    }));
+    });
   } catch (err) {
     // A plain file, or nothing at all: the operation itself says what is wrong.
     if (isAppError(err, 'tool.invalid_arguments')) return undefined;
     throw err;
   }
-  if (Buffer.byteLength(output) >= namesBytesMax) {
+  const { names, rest } = namesOf(found.output);
+  if (Buffer.byteLength(found.output) >= namesBytesMax || rest !== '') {
     throw new AppError('tool.invalid_arguments', `${directory} holds too many files to check each of them.`, {
       mend: 'Take its folders one by one.',
     });
   }
-  return output.split('\0').filter((name) => name !== '');
+  // A folder that cannot be looked into could hold anything.
+  if (found.ended !== 'exit' || found.exitCode !== 0) {
+    throw new AppError('tool.invalid_arguments', `What ${directory} holds cannot be looked at.`, {
+      mend: 'Make its folders readable, or do it file by file.',
+    });
+  }
+  return names;
 }

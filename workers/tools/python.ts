@@ -30,12 +30,16 @@ export function pythonTool(): Tool<z.infer<typeof parameters>> {
     isIdempotent: false,
     claim: ({ code, file = '', args = [], stdin }) => {
       const call = [file, ...args].map((part) => (/^[\w./=:@%+-]+$/.test(part) ? part : quoted(part))).join(' ');
-      const input = stdin === undefined ? '' : `\n# with the input\n${clipped(stdin)}`;
+      const input = stdin === undefined ? '' : `\n# with the input:\n`;
       return {
         action: 'tool.python',
-        resource: code ?? call,
+        // All of it, so that a remembered answer holds for nothing else.
+        resource: code === undefined ? `${call}${input}${stdin ?? ''}` : `${code}${argumentsNote(args)}`,
         risk: pythonRisk(code ?? ''),
-        summary: code === undefined ? `python3 ${call}${input}` : clipped(code) + argumentsNote(args),
+        summary:
+          code === undefined
+            ? `python3 ${call}${input}${clipped(stdin ?? '')}`
+            : `${clipped(code)}${clipped(argumentsNote(args))}`,
       };
     },
     run: async ({ code, file, args = [], stdin, timeout_seconds }, context) => {
@@ -50,11 +54,12 @@ export function pythonTool(): Tool<z.infer<typeof parameters>> {
 }
 
 function argumentsNote(args: readonly string[]): string {
-  return args.length === 0 ? '' : `\n# with the arguments ${clipped(args.map(quoted).join(' '))}`;
+  return args.length === 0 ? '' : `\n# with the arguments ${args.map(quoted).join(' ')}`;
 }
 
 /** Calls that hand a command to the system, and what they hand over. */
-const commandCalls = /\b(?:os\.(?:system|popen)|subprocess\.\w+)\(\s*(\[[^\]]{1,2000}\]|[fr]{0,2}(?:"[^"]{1,2000}"|'[^']{1,2000}'))/g;
+const commandCalls =
+  /\b(?:os\.(?:system|popen)|subprocess\.\w+)\(\s*(\[[^\]]{1,2000}\]|[fr]{0,2}(?:"[^"]{1,2000}"|'[^']{1,2000}'))/g;
 const destroys = /\bshutil\.rmtree\(\s*(?:["'](?:\/|~|\/workspace\/?|\.)["']|os\.(?:getcwd\(\)|path\.expanduser))/;
 
 /** Code can do what commands can: never low. High where it plainly destroys, as a help for people who approve. */

@@ -116,5 +116,7 @@ function notText(path: string, totalBytes?: number): ToolResult {
 
 /** More than one character in ten that is no text. */
 function isMostlyBinary(text: string): boolean {
-  return text.includes('\uFFFD') && text.replaceAll(/[^\uFFFD\u0001-\u0008\u000e-\u001a]/g, '').length * 10 > text.length;
+  return (
+    text.includes('\uFFFD') && text.replaceAll(/[^\uFFFD\u0001-\u0008\u000e-\u001a]/g, '').length * 10 > text.length
+  );
 }

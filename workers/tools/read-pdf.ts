@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { z } from 'zod';
-import { AppError } from '#core/kit/errors.ts';
-import type { Db } from '#core/kit/database.ts';
-import type { Sandbox } from '../sandbox/sandbox.ts';
 import { pictureEdgeWanted } from '#core/files/picture.ts';
+import type { Db } from '#core/kit/database.ts';
+import { AppError } from '#core/kit/errors.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
 import { keepPicture, readPrinted } from './keep-picture.ts';
 import { workspaceWord } from './shell-quote.ts';
 import type { Tool, ToolContext, ToolImage, ToolResult } from './tool.ts';
@@ -78,7 +78,10 @@ async function readText(sandbox: Sandbox, file: string, pages: Pages, signal: Ab
   let room = outputCharactersMax;
   let last = from - 1;
   for (const [index, raw] of texts.entries()) {
-    const text = plainOutput(raw).replaceAll(/[ \t]+$/gm, '').replaceAll(/\n{3,}/g, '\n\n').trim();
+    const text = plainOutput(raw)
+      .replaceAll(/[ \t]+$/gm, '')
+      .replaceAll(/\n{3,}/g, '\n\n')
+      .trim();
     const part = `[page ${from + index} of ${total}]\n${text === '' ? '(no text; as_images shows it)' : text}`;
     // One page may be longer than everything that is shown; then its beginning is better than nothing.
     if (part.length > room && parts.length > 0) break;

@@ -1,3 +1,16 @@
+/**
+ * Turns names ended by NUL into lines, because output of commands carries no NUL. A line break in a name stands as 0x01
+ * meanwhile; `namesOf` reads them.
+ */
+export const nulToLines = "tr '\\n\\0' '\\001\\n'";
+
+/** The names of such output, and what stands behind the last line break: a name that was cut off, or no name at all. */
+export function namesOf(output: string): { readonly names: readonly string[]; readonly rest: string } {
+  const names = output.split('\n').map((name) => name.replaceAll('\u0001', '\n'));
+  const rest = names.pop() ?? '';
+  return { names, rest };
+}
+
 /** A text as one word of a shell command line. */
 export function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;

@@ -43,8 +43,4 @@ export function pictureTools(deps: { readonly db: Db }): readonly Tool[] {
 }
 
 /** Names of the tools that have hands: who lists one gets a workspace, and attached files in it. */
-export const handToolNames: readonly string[] = [
-  ...sandboxTools().map((tool) => tool.name),
-  'view_image',
-  'read_pdf',
-];
+export const handToolNames: readonly string[] = [...sandboxTools().map((tool) => tool.name), 'view_image', 'read_pdf'];

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { AgentProfile } from '#core/agents/agent-profile.ts';
 import type { Json } from '#core/kit/json.ts';
+import type { Micros } from '#core/kit/money.ts';
 import type { Origin } from '#core/sessions/origin.ts';
 import type { Sandbox, SandboxKind } from '../sandbox/sandbox.ts';
 
@@ -56,6 +57,13 @@ export interface ClaimPart {
 export interface ToolClaim extends ClaimPart {
   /** What the call does besides. All of it is decided; the strictest answer counts, and one approval covers all of it. */
   readonly also?: readonly ClaimPart[];
+  /**
+   * The resource does not say all of what is done, such as what a program is given as input: an answer to it holds for
+   * this call alone, and no earlier one settles it.
+   */
+  readonly isOnce?: boolean;
+  /** What the call itself costs, where it costs anything; nothing when left out. */
+  readonly costMicros?: Micros;
   /** Where it happens, when that is part of what a person allows. */
   readonly workingDirectory?: string;
   readonly risk: Risk;

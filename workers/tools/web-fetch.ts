@@ -64,7 +64,10 @@ export function webFetchTool(deps: { readonly outside: OutsideClient }): Tool<z.
         },
       );
       if (answer.redirect !== undefined) {
-        return { text: `${url.host} redirects to ${answer.redirect.href}. Fetch that address if it is wanted.`, isError: false };
+        return {
+          text: `${url.host} redirects to ${answer.redirect.href}. Fetch that address if it is wanted.`,
+          isError: false,
+        };
       }
       const type = answer.headers['content-type'] ?? '';
       if (!isTextType(type) || answer.bytes.subarray(0, 5).toString('latin1') === '%PDF-') {
@@ -97,9 +100,13 @@ function part(page: KeptPage, offset: number): ToolResult {
   }
   const text = page.text.slice(offset, offset + partChars).toWellFormed();
   const next = offset + partChars;
-  const more = next < page.text.length ? `\n\n[${next} of ${page.text.length} characters; go on with offset ${next}]` : '';
+  const more =
+    next < page.text.length ? `\n\n[${next} of ${page.text.length} characters; go on with offset ${next}]` : '';
   const title = offset === 0 && page.title !== undefined ? `# ${page.title.slice(0, 300)}\n\n` : '';
-  return { text: outsideData(page.source, title + (text === '' ? '(the page has no text)' : text)) + more, isError: false };
+  return {
+    text: outsideData(page.source, title + (text === '' ? '(the page has no text)' : text)) + more,
+    isError: false,
+  };
 }
 
 async function save(answer: OutsideAnswer, type: string, context: ToolContext): Promise<ToolResult> {

@@ -22,7 +22,12 @@ export function webSearchTool(deps: { readonly searchWeb: SearchWeb }): Tool<z.i
     parameters,
     isParallelSafe: true,
     isIdempotent: true,
-    claim: ({ query }) => ({ action: 'web.search', resource: query, risk: 'low', summary: `Search the web for: ${query.slice(0, 200)}` }),
+    claim: ({ query }) => ({
+      action: 'web.search',
+      resource: query,
+      risk: 'low',
+      summary: `Search the web for: ${query.slice(0, 200)}`,
+    }),
     run: async ({ query, count = countDefault, freshness }, context) => {
       const { engine, results } = await deps.searchWeb({
         text: query,
@@ -43,5 +48,8 @@ export function webSearchTool(deps: { readonly searchWeb: SearchWeb }): Tool<z.i
 
 /** Engines mark what they found with tags. */
 function oneLine(text: string): string {
-  return text.replaceAll(/<\/?(?:strong|b|em|mark)>/gi, '').replaceAll(/\s+/g, ' ').trim();
+  return text
+    .replaceAll(/<\/?(?:strong|b|em|mark)>/gi, '')
+    .replaceAll(/\s+/g, ' ')
+    .trim();
 }

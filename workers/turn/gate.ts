@@ -58,11 +58,12 @@ export function createGate(deps: GateDeps): Gate {
       leastRole(deps.db, people),
       findRemembered(deps.db, agent.name, work.sessionId),
     ]);
-    const rights = agentRights(agent, role === undefined ? nobody : deps.rolePolicies[role], remembered);
+    const person = role === undefined ? nobody : deps.rolePolicies[role];
+    const rights = agentRights(agent, person, claim.isOnce === true ? [] : remembered);
     const facts = {
       risk: claim.risk,
-      // A tool call has no price of its own; the model calls around it are held against the budget.
-      costMicros: 0n,
+      // Few calls have a price of their own; the model calls around them are held against the budget.
+      costMicros: claim.costMicros ?? 0n,
       channel: work.origin.channel,
       room: work.origin.room,
       at: deps.clock.now(),
@@ -97,6 +98,7 @@ function actionOf(call: GateCall): ApprovalAction {
     ...(claim.also === undefined || claim.also.length === 0
       ? {}
       : { also: claim.also.map(({ action, resource }) => ({ permission: action, resource })) }),
+    ...(claim.isOnce === true ? { isOnce: true as const } : {}),
   };
 }
 
@@ -136,15 +138,11 @@ async function answerOf(deps: GateDeps, call: GateCall): Promise<GateDecision | 
   }
 }
 
-async function ask(
-  deps: GateDeps,
-  call: GateCall,
-  asked: readonly Decision[],
-  summary: string,
-): Promise<GateDecision> {
+async function ask(deps: GateDeps, call: GateCall, asked: readonly Decision[], summary: string): Promise<GateDecision> {
   const { agent, work, claim } = call;
   const rules = {
     risk: claim.risk,
+    costMicros: claim.costMicros,
     requesterId: work.origin.personId,
     // Whoever decides must be one who may decide every part that is asked for.
     approvers: asked.flatMap((decision) => approversOf(agent, decision.approvers)),

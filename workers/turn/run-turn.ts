@@ -17,8 +17,8 @@ import { takeInFiles } from './take-in-files.ts';
 import type { ModelAnswer, PassOutcome, TurnControl, TurnDeps, TurnMessage, TurnWork } from './turn-deps.ts';
 import { answerEvent, TurnLog } from './turn-log.ts';
 import { failureText, noticeMessage, sayKey, sayMessage } from './turn-messages.ts';
-import { toModelTools } from './turn-setup.ts';
 import { TurnPictures } from './turn-pictures.ts';
+import { toModelTools } from './turn-setup.ts';
 import { openTurnView, withLastView } from './turn-view.ts';
 
 /** Workers a turn may take down before it is given up: more than bad luck, fewer than an outage. */

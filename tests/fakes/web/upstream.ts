@@ -69,7 +69,7 @@ const answers: Readonly<Record<string, Answer>> = {
     while (left > 0 && !response.destroyed) {
       const part = chunk.subarray(0, Math.min(left, chunk.length));
       left -= part.length;
-      if (!response.write(part)) await Promise.race([event(response, 'drain'), event(response, 'close')]);
+      if (!response.write(part)) await drained(response);
     }
     response.end();
   },
@@ -146,6 +146,12 @@ export async function startUpstream(
   };
 }
 
-async function event(response: ServerResponse, name: string): Promise<void> {
-  await new Promise<void>((resolve) => response.once(name, () => resolve()));
+async function drained(response: ServerResponse): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const go = (): void => {
+      response.off('drain', go).off('close', go);
+      resolve();
+    };
+    response.once('drain', go).once('close', go);
+  });
 }

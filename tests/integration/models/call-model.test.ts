@@ -461,3 +461,42 @@ test('the partial text of a last failure is left to the caller', async () => {
   await failing(callModel(depsWith(instantClock()), input));
   expect(events.at(-1)?.type).toBe('text');
 });
+
+describe('a picture the vendor refuses', () => {
+  const refusal = (message: string, status = 400) => ({
+    raw: {
+      status,
+      headers: { 'content-type': 'application/json' },
+      steps: [JSON.stringify({ error: { type: 'invalid_request_error', message } })],
+    },
+  });
+  const seen: ModelMessage = {
+    role: 'user',
+    parts: [
+      { type: 'text', text: 'Look' },
+      { type: 'image', mime: 'image/png', dataBase64: 'QkFE' },
+    ],
+  };
+  const withPicture = { request: { messages: [seen], tools: [], outputTokensMax: 100 } };
+
+  test('does not block the conversation: the answer is asked for without it', async () => {
+    server.use([refusal('Could not process image'), { text: 'I could not see it.' }]);
+    const { input, before, after } = inputFor([gpt], withPicture);
+    expect(textOfMessage((await callModel(depsWith(), input)).message)).toBe('I could not see it.');
+    const [first, second] = server.requests.map(({ body }) => JSON.stringify(body));
+    expect(first).toContain('QkFE');
+    expect(second).not.toContain('QkFE');
+    expect(second).toContain('could not be shown to you');
+    // Each attempt had its own hold and gave it back or was charged.
+    expect([before.length, after.length]).toEqual([2, 2]);
+  });
+
+  test('another refusal, or one without pictures, is what it was', async () => {
+    server.use([refusal('unknown parameter: foo')]);
+    await failing(callModel(depsWith(), inputFor([gpt], withPicture).input));
+    expect(server.requestCount()).toBe(1);
+    server.use([refusal('Could not process image')]);
+    await failing(callModel(depsWith(), inputFor([gpt]).input));
+    expect(server.requestCount()).toBe(1);
+  });
+});

@@ -3,7 +3,7 @@ import type { ImagePart, ModelMessage } from '#core/models/model-port.ts';
 import { modelRef } from '#core/models/model-ref.ts';
 import { type ModelServer, startModelServer } from '#tests/fakes/model-server.ts';
 import { createModelPorts } from '#workers/models/model-ports.ts';
-import { allWires, callOptions, collect, portFor, requestFor, settingsFor } from './model-fixture.ts';
+import { type allWires, callOptions, collect, portFor, requestFor, settingsFor } from './model-fixture.ts';
 
 let server: ModelServer;
 beforeAll(async () => {
@@ -11,7 +11,13 @@ beforeAll(async () => {
 });
 afterAll(async () => await server[Symbol.asyncDispose]());
 
-const image = (dataBase64: string): ImagePart => ({ type: 'image', mime: 'image/png', dataBase64, width: 9, height: 9 });
+const image = (dataBase64: string): ImagePart => ({
+  type: 'image',
+  mime: 'image/png',
+  dataBase64,
+  width: 9,
+  height: 9,
+});
 const call = (id: string) =>
   ({ type: 'tool_call', id, name: 'view_image', rawArguments: '{}', parsed: { ok: true, arguments: {} } }) as const;
 const result = (callId: string, isError: boolean, ...images: ImagePart[]) =>

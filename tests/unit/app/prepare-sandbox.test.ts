@@ -16,11 +16,20 @@ function installWith(script: string): string {
   return folder;
 }
 
-async function said(found: { ok: boolean; missing?: 'engine' | 'image' }, script = 'exit 0'): Promise<string[]> {
+type Found = { ok: boolean; missing?: 'engine' | 'image' };
+
+async function said(found: Found, script = 'exit 0', browser?: Found): Promise<string[]> {
   const lines: string[] = [];
   await prepareSandbox(
     {
-      sandboxes: { check: async () => ({ detail: 'It is not there.', mend: 'Put it there.', ...found }) },
+      sandboxes: {
+        check: async (kind) => ({
+          detail: 'It is not there.',
+          mend: 'Put it there.',
+          ...(kind === 'browser' ? (browser ?? { ok: false }) : found),
+        }),
+      },
+      needsBrowser: browser !== undefined,
       log,
       installDir: installWith(script),
       print: (text) => lines.push(text),
@@ -50,4 +59,15 @@ test('a build that fails is told with its last words and how to see more', async
 test('without an engine nothing is built, and the mend is told', async () => {
   const lines = await said({ ok: false, missing: 'engine' }, 'echo built');
   expect(lines).toEqual(['Sandbox: It is not there. Put it there. Everything else works without it.']);
+});
+
+test('the image of browsers is built where an agent has the browser, after the first', async () => {
+  const script = 'echo "built $*" >> built; [ "$*" = --browser ] || exit 0; grep -c . built; exit 3';
+  const missing = { ok: false, missing: 'image' } as const;
+  expect(await said({ ok: true }, 'exit 0', missing)).toEqual([
+    expect.stringContaining('building the image of the browser'),
+    'Sandbox: the browser is ready.',
+  ]);
+  // The second build saw the first.
+  expect((await said(missing, script, missing)).at(-1)).toMatch(/could not be built: 2 Try .*sandbox build --browser/);
 });

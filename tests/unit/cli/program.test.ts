@@ -40,6 +40,12 @@ async function run(argv: string[], deps: Partial<CliDeps> = {}, showStack = fals
     openQuestions: refuse,
     readStdin: refuse,
     openKek: refuse,
+    openSkills: refuse,
+    testSkill: refuse,
+    listHooks: async () => [],
+    openMcp: refuse,
+    checkImage: refuse,
+    readBill: refuse,
     listSandboxes: refuse,
     ...deps,
   };

@@ -112,6 +112,12 @@ test('the command line guide has every command with its options', () => {
     openQuestions: refuse,
     readStdin: refuse,
     openKek: refuse,
+    openSkills: refuse,
+    testSkill: refuse,
+    listHooks: async () => [],
+    openMcp: refuse,
+    checkImage: refuse,
+    readBill: refuse,
     listSandboxes: refuse,
   };
   const page = read('docs/guide/command-line.md');

@@ -45,7 +45,9 @@ test.each([0, 1, 2])('a known secret is taken out of base64 in which %i bytes st
     expect(out).toContain('[redacted: secret_0]');
     // What is left is too little to tell a character of it.
     const [left = '', right = ''] = out.slice(4, -6).split('[redacted: secret_0]');
-    expect(left.length + right.length).toBeLessThanOrEqual(form.length - Math.floor((Buffer.byteLength(value) * 4) / 3) + 3);
+    expect(left.length + right.length).toBeLessThanOrEqual(
+      form.length - Math.floor((Buffer.byteLength(value) * 4) / 3) + 3,
+    );
   }
 });
 

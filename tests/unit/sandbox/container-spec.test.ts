@@ -12,6 +12,7 @@ const site = {
   image: 'i',
   imageId: 'sha256:1',
   instance: 'test',
+  host: 'local',
   workspace: 's',
   mount,
   hostDirectory: '/x',

@@ -4,8 +4,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { AppError } from '#core/kit/errors.ts';
 import type { ToolboxConnection } from '#workers/sandbox/toolbox-connection.ts';
 import { ToolboxListener } from '#workers/sandbox/toolbox-listener.ts';
+import { ToolboxProcess } from '#workers/sandbox/toolbox-process.ts';
+import { protocolVersion } from '#workers/sandbox/toolbox-protocol.ts';
 
 let directory: string;
 let listener: ToolboxListener;
@@ -38,7 +41,7 @@ function frame(header: unknown, body: string | Buffer = '', headerText = JSON.st
   return Buffer.concat([lengths, text, bytes]);
 }
 
-const hello = frame({ hello: 'switchyard-toolbox', version: 1 });
+const hello = frame({ hello: 'switchyard-toolbox', version: protocolVersion });
 const lengths = (total: number, header: number) => {
   const bytes = Buffer.alloc(8);
   bytes.writeUInt32BE(total, 0);
@@ -73,9 +76,23 @@ describe('a toolbox that is not ours', () => {
       Buffer.concat([1, 2, 3].map(() => frame({ id: 1, kind: 'output' }, 'x'.repeat(40)))),
     ],
     ['HTTP', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')],
+    ['a frame larger than anything that was asked for', lengths(4 << 20, 30)],
+    ['a header of a kilobyte and more', frame(undefined, '', `{"id":1,"kind":"done","total":${' '.repeat(1100)}1}`)],
+    ['a header of a thousand brackets', frame(undefined, '', '['.repeat(1000))],
+    ['its answer twice', Buffer.concat([frame({ id: 2, kind: 'done' }), frame({ id: 2, kind: 'done' })])],
+    ['output after its answer', Buffer.concat([frame({ id: 2, kind: 'done' }), frame({ id: 2, kind: 'output' }, 'x')])],
+    ['output of a program for a call', frame({ id: 1, kind: 'stdout' }, 'x')],
+    ['credit for a call', frame({ id: 1, kind: 'credit', bytes: 1 })],
+    ['a sample of output that is none', frame({ id: 1, kind: 'recent' }, 'x'.repeat(5000))],
+    ['a negative size', frame({ id: 1, kind: 'done', total: -1 })],
+    ['a size beyond all files', frame(undefined, '', '{"id":1,"kind":"done","total":1e300}')],
+    ['the id of a cancel', frame({ id: 3, kind: 'done' })],
   ])('that sends %s fails its call and is closed', async (_, bytes) => {
     const { socket, connection } = await connectFake();
     const { result } = connection.call({ op: 'ping' }, { bytesMax: 100 });
+    const { result: other } = connection.call({ op: 'ping' }, { bytesMax: 100 });
+    connection.cancel(1);
+    other.catch(() => undefined);
     socket.write(bytes);
     await expect(result).rejects.toMatchObject({ code: 'sandbox.protocol' });
     await closed(socket);
@@ -114,6 +131,59 @@ describe('a toolbox that is not ours', () => {
     for (const { result } of calls) await expect(result).rejects.toMatchObject({ code: 'sandbox.lost' });
   });
 
+  test('that begins frames and never ends them costs no more than what it sent', async () => {
+    const before = process.memoryUsage().arrayBuffers;
+    const { socket, connection } = await connectFake();
+    const { result } = connection.call({ op: 'read', path: 'x', offset: 0, bytes: 4 << 20 }, { bytesMax: 4 << 20 });
+    result.catch(() => undefined);
+    socket.write(lengths(4 << 20, 30));
+    socket.write(Buffer.from('{"id":1,"kind":"done"}'));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(connection.isOpen).toBe(true);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(300_000);
+    connection.close(new AppError('sandbox.lost', 'enough'));
+    await expect(result).rejects.toMatchObject({ code: 'sandbox.lost' });
+  });
+
+  test('that floods is read more slowly than it sends, and others are served meanwhile', async () => {
+    const { socket, connection } = await connectFake();
+    let samples = 0;
+    const { id, result } = connection.call({ op: 'ping' }, { bytesMax: 0, onOutput: () => void samples++ });
+    result.catch(() => undefined);
+    const flood = Buffer.concat(Array.from({ length: 1000 }, () => frame({ id, kind: 'recent' }, 'x')));
+    let isOver = false;
+    const pour = () => {
+      if (!isOver && socket.write(flood)) setImmediate(pour);
+    };
+    socket.on('drain', pour);
+    pour();
+    const ticks: number[] = [];
+    let last = performance.now();
+    const until = last + 1500;
+    while (last < until) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      ticks.push(performance.now() - last);
+      last = performance.now();
+    }
+    isOver = true;
+    // A second's worth at once, then what the budget gives.
+    expect(samples).toBeGreaterThan(1000);
+    expect(samples).toBeLessThan(70_000);
+    expect(ticks.toSorted((a, b) => a - b)[Math.floor(ticks.length / 2)]).toBeLessThan(50);
+    connection.close(new AppError('sandbox.lost', 'enough'));
+  });
+
+  test('that takes no requests is closed before they fill the memory', async () => {
+    const { socket, connection } = await connectFake();
+    socket.pause();
+    const body = Buffer.alloc(8 << 20);
+    const calls = Array.from({ length: 12 }, () =>
+      connection.call({ op: 'write', path: 'x', append: true }, { body, bytesMax: 0 }),
+    );
+    for (const { result } of calls) await expect(result).rejects.toMatchObject({ code: 'sandbox.protocol' });
+    expect(connection.isOpen).toBe(false);
+  });
+
   test('that answers byte by byte is understood', async () => {
     const { socket, connection } = await connectFake();
     const { result } = connection.call({ op: 'read', path: 'x', offset: 0, bytes: 10 }, { bytesMax: 10 });
@@ -122,10 +192,63 @@ describe('a toolbox that is not ours', () => {
   });
 });
 
+describe('a program of a toolbox that is not ours', () => {
+  const start = (connection: ToolboxConnection, onStdout: (chunk: Buffer) => Promise<void> | void = () => undefined) =>
+    new ToolboxProcess(connection, { argv: ['x'], onStdout, signal: new AbortController().signal });
+  const stdout = (bytes: number) => frame({ id: 1, kind: 'stdout' }, 'x'.repeat(bytes));
+
+  test.each([
+    ['more output than the window', Buffer.concat(Array.from({ length: 5 }, () => stdout(60_000)))],
+    ['output of no length, for ever', stdout(0)],
+    ['credit for input that was never sent', frame({ id: 1, kind: 'credit', bytes: 1 })],
+    ['credit without an end', frame({ id: 1, kind: 'credit', bytes: 1e12 })],
+    ['a file in place of a program', frame({ id: 1, kind: 'output' }, 'x')],
+    ['something after its end', Buffer.concat([frame({ id: 1, kind: 'done', ended: 'exit', code: 0 }), stdout(1)])],
+  ])('that sends %s is closed', async (_, bytes) => {
+    const { socket, connection } = await connectFake();
+    // A reader that takes nothing yet: what was not taken may not be sent again and again.
+    const program = start(connection, () => new Promise(() => undefined));
+    socket.write(frame({ id: 1, kind: 'started' }));
+    await program.started;
+    socket.write(bytes);
+    expect((await connection.closed).code).toBe('sandbox.protocol');
+    await program.exited;
+    await expect(program.write(Buffer.from('x'))).rejects.toMatchObject({ code: 'sandbox.lost' });
+  });
+
+  test('that never starts it, or takes no input, loses with the connection and hangs nobody', async () => {
+    const { connection } = await connectFake();
+    const program = start(connection);
+    const writing = program.write(Buffer.alloc(1_000_000));
+    connection.close(new AppError('sandbox.lost', 'gone'));
+    await expect(program.started).rejects.toMatchObject({ code: 'sandbox.lost' });
+    await expect(writing).rejects.toMatchObject({ code: 'sandbox.lost' });
+    expect(await program.exited).toBeUndefined();
+  });
+
+  test('that floods diagnostics gets them cut', async () => {
+    const { socket, connection } = await connectFake();
+    let bytes = 0;
+    const program = new ToolboxProcess(connection, {
+      argv: ['x'],
+      onStdout: () => undefined,
+      onStderr: (chunk) => {
+        bytes += chunk.length;
+      },
+      signal: new AbortController().signal,
+    });
+    socket.write(Buffer.concat(Array.from({ length: 500 }, () => frame({ id: 1, kind: 'stderr' }, 'x'.repeat(4000)))));
+    socket.write(frame({ id: 1, kind: 'done', ended: 'exit', code: 0 }));
+    expect(await program.exited).toBe(0);
+    expect(bytes).toBeGreaterThan(0);
+    expect(bytes).toBeLessThanOrEqual(3 * 65_536);
+  });
+});
+
 describe('a listener', () => {
   test.each([
-    ['another version', frame({ hello: 'switchyard-toolbox', version: 2 })],
-    ['another name', frame({ hello: 'someone', version: 1 })],
+    ['another version', frame({ hello: 'switchyard-toolbox', version: 1 })],
+    ['another name', frame({ hello: 'someone', version: protocolVersion })],
     ['more than a hello', Buffer.concat([hello, frame({ id: 1, kind: 'done' })])],
     ['nonsense', Buffer.from('nonsense nonsense')],
   ])('turns away whoever greets with %s, and still takes the right one', async (_, bytes) => {
@@ -151,6 +274,17 @@ describe('a listener', () => {
 
   test('says that nobody dialled, in time', async () => {
     await expect(listener.connection(50)).rejects.toMatchObject({ code: 'sandbox.lost' });
+  });
+
+  test('says that the image has an older toolbox, soon and with the mend', async () => {
+    dial().write(frame({ hello: 'switchyard-toolbox', version: 1 }));
+    const startedAt = performance.now();
+    await expect(listener.connection(5000)).rejects.toMatchObject({
+      code: 'image.missing',
+      message: expect.stringContaining('version 1'),
+      mend: expect.stringContaining('sandbox build'),
+    });
+    expect(performance.now() - startedAt).toBeLessThan(2000);
   });
 
   test('knows when a later one took its place, and then leaves the socket alone', async () => {

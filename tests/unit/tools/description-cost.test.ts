@@ -11,6 +11,8 @@ import { toModelTools } from '#workers/turn/turn-setup.ts';
 
 /** Tokens one definition may cost, by our own estimate, which lies above every vendor's count. */
 const toolTokensMax = 700;
+/** One tool that does what a dozen would cost three times as much for. */
+const ownTokensMax: Readonly<Record<string, number>> = { browser: 1_500 };
 /** Tokens all definitions of a bundled agent may cost; they are sent with every request. */
 const agentTokensMax = 7_000;
 
@@ -40,7 +42,7 @@ describe('what a tool costs', () => {
   });
 
   test('no definition costs more than its share', () => {
-    const dear = all.filter((tool) => estimateToolTokens(tool) > toolTokensMax);
+    const dear = all.filter((tool) => estimateToolTokens(tool) > (ownTokensMax[tool.name] ?? toolTokensMax));
     expect(dear.map((tool) => `${tool.name}: ${estimateToolTokens(tool)}`)).toEqual([]);
   });
 
@@ -54,10 +56,10 @@ describe('what a tool costs', () => {
 });
 
 describe('what a tool says', () => {
-  test('every argument is described, in a phrase that ends', () => {
+  test('every argument is described', () => {
     const wrong = all.flatMap((tool) =>
       Object.entries(schemaShape.parse(tool.parameters).properties ?? {})
-        .filter(([, { description }]) => !/\S.*[.)]$/s.test(description ?? ''))
+        .filter(([, { description = '' }]) => description.trim() === '')
         .map(([name]) => `${tool.name}.${name}`),
     );
     expect(wrong).toEqual([]);

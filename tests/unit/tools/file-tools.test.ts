@@ -26,8 +26,12 @@ const ended = { exitCode: 0, ended: 'exit', droppedBytes: 0, durationMs: 1 } as 
 
 describe('read_file by lines', () => {
   const read = async (text: string, start_line: number, lines?: number) =>
-    (await readFileTool().run({ path: 'f', start_line, ...(lines === undefined ? {} : { lines }) }, toolContext(fileOf(text))))
-      .text;
+    (
+      await readFileTool().run(
+        { path: 'f', start_line, ...(lines === undefined ? {} : { lines }) },
+        toolContext(fileOf(text)),
+      )
+    ).text;
 
   test('numbers lines across the parts a file is read in, and says where to go on', async () => {
     const text = Array.from({ length: 50 }, (_, index) => `this is line ${index + 1}`).join('\n');
@@ -117,7 +121,7 @@ describe('move_file and delete_file', () => {
     ],
   });
   const holding = (...names: string[]): Partial<Sandbox> => ({
-    exec: async () => ({ ...ended, output: names.map((name) => `${name}\0`).join('') }),
+    exec: async () => ({ ...ended, output: names.map((name) => `${name}\n`).join('') }),
     moveFile: async () => undefined,
     deleteFile: async () => undefined,
   });
@@ -148,8 +152,13 @@ describe('move_file and delete_file', () => {
     expect(await moveFileTool().run(move, toolContext(file, { agent: guarded }))).toMatchObject({ isError: false });
   });
 
+  test('refuse a folder that cannot be looked into', async () => {
+    const closed = { ...holding('a'), exec: async () => ({ ...ended, exitCode: 1, output: 'a\n' }) };
+    await expect(moved(closed)).rejects.toMatchObject({ message: expect.stringContaining('cannot be looked at') });
+  });
+
   test('refuse a folder with too much in it to look at', async () => {
-    const many = holding('file\0'.repeat(500_000));
+    const many = holding('file\n'.repeat(500_000));
     await expect(moved(many)).rejects.toMatchObject({ message: expect.stringContaining('too many') });
   });
 });
@@ -199,7 +208,7 @@ describe('glob', () => {
   };
 
   test('lists names one a line, whatever is in them', async () => {
-    expect((await find('./b.ts\0./src/a\nb.ts\0')).text).toBe('b.ts\n"src/a\\nb.ts"');
+    expect((await find('./b.ts\n./src/a\u0001b.ts\n')).text).toBe('b.ts\n"src/a\\nb.ts"');
     expect((await find('')).text).toBe('No file matches.');
   });
 
@@ -210,8 +219,10 @@ describe('glob', () => {
   });
 
   test('says what is wrong with a pattern, and that there is more', async () => {
-    await expect(find("rg: error parsing glob '[': unclosed")).rejects.toMatchObject({ code: 'tool.invalid_arguments' });
-    const many = Array.from({ length: 400 }, (_, index) => `./f${index}\0`).join('');
+    await expect(find("rg: error parsing glob '[': unclosed")).rejects.toMatchObject({
+      code: 'tool.invalid_arguments',
+    });
+    const many = Array.from({ length: 400 }, (_, index) => `./f${index}\n`).join('');
     expect((await find(many)).text).toContain('[more than 300 files; narrow the pattern or path]');
   });
 });

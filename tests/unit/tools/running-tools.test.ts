@@ -42,9 +42,18 @@ describe('exec in the background', () => {
 
   test('says so to whoever approves it', () => {
     expect(execTool().claim({ command: 'sleep 9', background: true }).summary).toBe(
-      'sleep 9\n(goes on in the background)',
+      'sleep 9\n# goes on in the background',
     );
   });
+});
+
+test('what a command is given to read is shown to whoever approves it, and never remembered', () => {
+  expect(execTool().claim({ command: 'bash', stdin: 'rm -rf build' })).toMatchObject({
+    resource: 'bash',
+    summary: 'bash\n# with the input:\nrm -rf build',
+    isOnce: true,
+  });
+  expect(execTool().claim({ command: 'ls' })).not.toHaveProperty('isOnce');
 });
 
 test('a disk that is full is named as one, and what to do', async () => {
@@ -128,8 +137,8 @@ describe('python', () => {
 
   test('names the file and its arguments for a grant, and all of it for a person', () => {
     expect(pythonTool().claim({ file: 'a.py', args: ['b c'], stdin: 'yes' })).toMatchObject({
-      resource: "a.py 'b c'",
-      summary: "python3 a.py 'b c'\n# with the input\nyes",
+      resource: "a.py 'b c'\n# with the input:\nyes",
+      summary: "python3 a.py 'b c'\n# with the input:\nyes",
     });
   });
 });

@@ -80,7 +80,10 @@ async function answer(request: IncomingMessage, response: ServerResponse, upload
     return;
   }
   if (url.pathname === '/found') {
-    html(response, `<title>Found</title><h1>Found</h1><p>You looked for ${url.searchParams.get('q') === 'green' ? 'green' : 'nothing'}.</p>`);
+    html(
+      response,
+      `<title>Found</title><h1>Found</h1><p>You looked for ${url.searchParams.get('q') === 'green' ? 'green' : 'nothing'}.</p>`,
+    );
     return;
   }
   const page = pages[url.pathname];

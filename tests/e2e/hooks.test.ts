@@ -1,0 +1,144 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+import { owner, Product, type ProductOptions } from '../support/product.ts';
+import { scriptedBrain } from '../support/scripted-brain.ts';
+
+const agent = {
+  name: 'assistant',
+  frontMatter: `tools: [exec, memory_save, memory_search]
+autonomy: supervised
+grants:
+  - allow: memory.*
+  - ask: tool.exec`,
+};
+
+/** The product with a project's own hooks in place before it starts. */
+async function prepareWith(hooks: string, options: ProductOptions = {}): Promise<Product> {
+  const product = await Product.prepare({ agents: [agent], script: scriptedBrain, ...options });
+  const folder = path.join(product.folder, 'hooks');
+  mkdirSync(folder);
+  writeFileSync(path.join(folder, 'own.ts'), hooks);
+  return product;
+}
+
+async function upWith(hooks: string, options: ProductOptions = {}): Promise<Product> {
+  const product = await prepareWith(hooks, options);
+  await product.start('up', { SWITCHYARD_HOOKS_DIR: path.join(product.folder, 'hooks') });
+  await product.pairOwner();
+  return product;
+}
+
+test("a project's hook stops a tool call, and the model reads its reason", async () => {
+  await using product = await upWith(`
+    import { block, defineHooks } from 'switchyard/hooks';
+    export const hooks = defineHooks({
+      name: 'no-secrets-in-memory',
+      before_tool: (call) => (call.tool === 'memory_save' ? block('the memory is closed today') : undefined),
+    });
+  `);
+  product.telegram.people.says(owner, owner, 'call: memory_save {"text":"the key is 17"}');
+  await product.hears(owner, /Result: Blocked: the memory is closed today/);
+  expect(await product.database.query('select 1 from memory_fact')).toEqual([]);
+});
+
+test('a hook changes arguments, and the person is asked about the changed ones', async () => {
+  await using product = await upWith(`
+    import { modify } from 'switchyard/hooks';
+    export const hooks = [{
+      name: 'careful',
+      before_tool: ({ tool, args }) => (tool === 'exec' ? modify({ ...args, command: 'echo careful-$((40+2))' }) : undefined),
+    }];
+  `);
+  product.telegram.people.says(owner, owner, 'exec: echo reckless');
+  await product.presses(owner, owner, 'Approve');
+  await product.hears(owner, /Result: Exit code 0[\s\S]*careful-42/, 30_000);
+  const said = product.telegram.said(owner).map((message) => message.text);
+  expect(said.some((text) => text.includes('echo careful-'))).toBe(true);
+  expect(said.some((text) => text.includes('reckless'))).toBe(false);
+});
+
+test('hooks change an output, withhold one, add to the prompt, and are told how a session goes', async () => {
+  await using product = await upWith(`
+    import { appendFileSync } from 'node:fs';
+    import { block, defineHooks, modify, type SessionEvent } from 'switchyard/hooks';
+    const note = (event: SessionEvent): void => appendFileSync(new URL('./told.txt', import.meta.url), event.event + ' ' + event.agent + ' ' + (event.code ?? '') + '\\n');
+    export default defineHooks(
+      {
+        name: 'shout',
+        after_tool: (call, output) =>
+          call.tool === 'memory_save' ? modify({ text: output.text.toUpperCase() }) : block('memory is not shown'),
+        inject_context: () => [{ title: 'House rules', text: 'Tea is at four.' }],
+      },
+      { name: 'diary', session_created: note, session_idle: note, session_error: note },
+    );
+  `);
+  product.telegram.people.says(owner, owner, 'call: memory_save {"text":"tea"}');
+  await product.hears(owner, /Result: [^a-z]+$/);
+  product.telegram.people.says(owner, owner, 'call: memory_search {"query":"tea"}');
+  await product.hears(owner, /Result: Withheld: memory is not shown/);
+  product.telegram.people.says(owner, owner, 'fault: auth');
+  await product.hears(owner, /refuse|key|denied/i);
+
+  const first = JSON.stringify(product.model.requests[0]?.body);
+  expect(first).toContain('# House rules\\nTea is at four.');
+  const told = await product.telegram.waitFor(() => {
+    const lines = readLines(path.join(product.folder, 'hooks/told.txt'));
+    return lines.some((line) => line.startsWith('session_error')) ? lines : undefined;
+  }, 10_000);
+  expect(told).toEqual([
+    'session_created assistant ',
+    'session_idle assistant ',
+    'session_idle assistant ',
+    'session_error assistant model.auth',
+  ]);
+});
+
+test('what nobody should approve is blocked before anybody is asked', async () => {
+  await using product = await Product.up({
+    agents: [agent],
+    script: scriptedBrain,
+    yaml: "hooks: { block_commands: ['terraform destroy *'] }\n",
+  });
+  product.telegram.people.says(owner, owner, 'exec: nc -U /run/host/toolbox.sock');
+  await product.hears(owner, /Result: Blocked: it reaches for a socket/);
+  product.telegram.people.says(owner, owner, 'exec: cd infra && terraform destroy -auto-approve');
+  await product.hears(owner, /Result: Blocked: the operator forbids this command/);
+  expect(product.button(owner, 'Approve')).toBeUndefined();
+});
+
+test('a file of hooks with a mistake keeps the product from starting and names the place', async () => {
+  await using product = await prepareWith(
+    `export const hooks = [\n  { name: 'x', before_tol: () => undefined },\n];\n`,
+  );
+  const env = { SWITCHYARD_HOOKS_DIR: path.join(product.folder, 'hooks') };
+  await expect(product.start('up', env)).rejects.toThrow(/own\.ts:1:1 hook 1 "x" has the unknown key "before_tol"/);
+  writeFileSync(path.join(product.folder, 'hooks/own.ts'), 'export const hooks = [];\nconst wrong: = 3;\n');
+  await expect(product.start('up', env)).rejects.toThrow(/own\.ts:2:/);
+});
+
+test('directives are told in the order of their weight, at most five, and a switched-off hook stays silent', async () => {
+  const directive = (title: string, priority: string, rest = '') =>
+    `  - { title: ${title}, text: Do ${title}., priority: ${priority}${rest} }\n`;
+  await using product = await Product.up({
+    agents: [agent],
+    script: scriptedBrain,
+    yaml: `directives:\n${directive('one', 'low')}${directive('two', 'critical')}${directive('three', 'high')}${directive('four', 'high', ', status: paused')}${directive('five', 'medium', ', agents: [coder]')}hooks: { directives_from: high, disable: [tool-log] }\n`,
+  });
+  product.telegram.people.says(owner, owner, 'say: hello there');
+  await product.hears(owner, /hello there/);
+  const prompt = JSON.stringify(product.model.requests[0]?.body);
+  expect(prompt).toContain('# Directives of the operator\\n- [critical] two: Do two.\\n- [high] three: Do three.');
+  for (const absent of ['Do one', 'Do four', 'Do five']) expect(prompt).not.toContain(absent);
+  expect(product.output).not.toContain('tool called');
+});
+
+function readLines(file: string): string[] {
+  try {
+    return readFileSync(file, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '');
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,236 @@
+import { connect } from 'node:net';
+import { pino } from 'pino';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { systemClock } from '#core/kit/clock.ts';
+import { type Certificate, makeCertificate } from '#tests/fakes/web/certificate.ts';
+import { fakeNames } from '#tests/fakes/web/names.ts';
+import { startUpstream, type Upstream } from '#tests/fakes/web/upstream.ts';
+import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { EgressJournal } from '#workers/egress/egress-journal.ts';
+import { GatewayStage, makeSession, type StageOptions, secrets } from './gateway-stage.ts';
+
+let database: TestDatabase;
+let certificate: Certificate;
+let plain: Upstream;
+let tls: Upstream;
+let stack: AsyncDisposableStack;
+beforeAll(async () => {
+  database = await openTestDatabase();
+  certificate = makeCertificate(['api.test']);
+});
+afterAll(async () => await database[Symbol.asyncDispose]());
+beforeEach(async () => {
+  stack = new AsyncDisposableStack();
+  plain = stack.use(await startUpstream());
+  tls = stack.use(await startUpstream({ tls: certificate }));
+});
+afterEach(async () => await stack.disposeAsync());
+
+const { lookup } = fakeNames({ 'api.test': ['127.0.0.1'], 'evil.test': ['127.0.0.1'] });
+
+async function open(rest: Partial<StageOptions> = {}): Promise<GatewayStage> {
+  const rules = [
+    { host: 'api.test', ports: [plain.port], methods: ['*'] },
+    { host: 'api.test', ports: [tls.port], methods: ['*'], credential: 'key' },
+  ];
+  return stack.use(await GatewayStage.open(database, { lookup, ca: certificate.cert, rules, ...rest }));
+}
+
+const at = () => `api.test:${plain.port}`;
+
+describe('requests that two readers could read in two ways', () => {
+  const cases: readonly (readonly [string, () => string])[] = [
+    ['a length and chunks', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`],
+    ['two lengths', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nabcde`],
+    ['a length with a sign', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: +4\r\n\r\nabcd`],
+    ['an unknown transfer encoding', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n`],
+    ['chunked that is not last', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n`],
+    ['a space before the colon', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding : chunked\r\n\r\n0\r\n\r\n`],
+    ['a folded header', () => `GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nx: a\r\n b\r\n\r\n`],
+    ['a bare line feed', () => `GET http://${at()}/a HTTP/1.1\nhost: ${at()}\nx: a\n\n`],
+    ['a bare carriage return in a value', () => `GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nx: a\rx-injected: 1\r\n\r\n`],
+    ['a NUL in a value', () => `GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nx: a\0b\r\n\r\n`],
+    ['a chunk size that overflows', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n`],
+    ['a chunk size with rubbish', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked\r\n\r\n3x\r\nabc\r\n0\r\n\r\n`],
+    ['two Host headers', () => `GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nhost: evil.test\r\n\r\n`],
+    ['no Host header', () => `GET http://${at()}/a HTTP/1.1\r\n\r\n`],
+    ['a Host header of another host', () => `GET http://${at()}/a HTTP/1.1\r\nhost: evil.test\r\n\r\n`],
+    ['another host behind the gateway’s name', () => `GET http://gateway/${at()}/a HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
+    ['a bare path for an unknown Host', () => `GET /a HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
+    ['a user name', () => `GET http://evil.test@${at()}/a HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
+    ['a user name behind the gateway', () => `GET http://gateway/api.test@evil.test/a HTTP/1.1\r\nhost: gateway\r\n\r\n`],
+    ['an escaped host behind the gateway', () => `GET http://gateway/api.test%2eevil.test/a HTTP/1.1\r\nhost: gateway\r\n\r\n`],
+    ['a backslash', () => `GET http://${at()}\\@evil.test/a HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
+    ['a fragment', () => `GET http://${at()}#@evil.test/a HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
+    ['a scheme of its own', () => `GET ftp://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
+    ['https in the open', () => `GET https://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
+    ['no host at all', () => 'GET http:///a HTTP/1.1\r\nhost: \r\n\r\n'],
+    ['a star', () => `OPTIONS * HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
+    ['HTTP/0.9', () => `GET http://${at()}/a\r\n\r\n`],
+    ['the preface of HTTP/2', () => 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
+    ['TLS', () => '\u0016\u0003\u0001\u0000\u0005hello'],
+    ['nonsense', () => '\u0000\u0001\u0002\r\n\r\n'],
+  ];
+
+  test.each(cases)('%s is refused and reaches nobody', async (_what, bytes) => {
+    const stage = await open();
+    expect(await stage.raw(bytes())).toMatch(/^HTTP\/1\.1 4\d\d /);
+    expect([plain.requests, tls.requests]).toEqual([[], []]);
+  });
+
+  test.each(['TRACE', 'TRACK', 'PROPFIND', 'PURGE'])('%s is not carried', async (method) => {
+    const stage = await open();
+    expect(await stage.raw(`${method} http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nconnection: close\r\n\r\n`)).toMatch(/^HTTP\/1\.1 4\d\d /);
+    expect(plain.requests).toEqual([]);
+  });
+
+  test('a second request behind a refused one is not carried out of its body', async () => {
+    const stage = await open({ rules: [{ host: 'evil.test' }] });
+    const hidden = `GET http://${at()}/hidden HTTP/1.1\r\nhost: ${at()}\r\n\r\n`;
+    const answer = await stage.raw(`POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: ${hidden.length}\r\n\r\n${hidden}`);
+    expect(answer.match(/HTTP\/1\.1 /g)).toHaveLength(1);
+    expect(plain.requests).toEqual([]);
+  });
+
+  test('two requests in one go are two requests, each judged by itself', async () => {
+    const stage = await open();
+    const answer = await stage.raw(
+      `GET http://${at()}/one HTTP/1.1\r\nhost: ${at()}\r\n\r\nGET http://evil.test:${plain.port}/two HTTP/1.1\r\nhost: evil.test:${plain.port}\r\nconnection: close\r\n\r\n`,
+    );
+    expect([...answer.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status)).toEqual(['200', '403']);
+    expect(plain.requests.map(({ url }) => url)).toEqual(['/one']);
+  });
+});
+
+describe('headers', () => {
+  test('headers of the connection, for the proxy, and claims about the sender do not go on', async () => {
+    const stage = await open();
+    await stage.raw(
+      `GET http://${at()}/h HTTP/1.1\r\nhost: ${at()}\r\nconnection: close, x-drop\r\nx-drop: 1\r\nkeep-alive: 5\r\nte: trailers\r\n` +
+        'proxy-authorization: Basic abc\r\nproxy-connection: keep-alive\r\nupgrade: websocket\r\nhttp2-settings: AAA\r\n' +
+        'x-forwarded-for: 127.0.0.1\r\nx-forwarded-host: evil.test\r\nforwarded: for=1\r\nvia: x\r\nx-real-ip: 1\r\nx-keep: yes\r\n\r\n',
+    );
+    const names = (plain.requests[0]?.rawHeaders ?? []).filter((_item, index) => index % 2 === 0).map((name) => name.toLowerCase());
+    expect(names.sort()).toEqual(['connection', 'host', 'x-keep']);
+  });
+
+  test('headers of the other side’s connection do not come back', async () => {
+    const stage = await open();
+    const { headers } = await stage.ask(`http://${at()}/hop`);
+    for (const name of ['x-secret-hop', 'proxy-authenticate', 'alt-svc']) expect(headers[name]).toBeUndefined();
+  });
+
+  test('a header named in Connection cannot take the credential out again', async () => {
+    const stage = await open();
+    await stage.raw(`GET http://gateway/api.test:${tls.port}/c HTTP/1.1\r\nhost: gateway\r\nconnection: authorization, close\r\n\r\n`);
+    expect(tls.requests[0]?.headers.authorization).toBe(`Bearer ${secrets['key']}`);
+  });
+
+  test('two headers of the credential’s name are replaced by the one', async () => {
+    const stage = await open();
+    await stage.raw(
+      `GET http://gateway/api.test:${tls.port}/c HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer a\r\nAuthorization: Bearer b\r\nconnection: close\r\n\r\n`,
+    );
+    const values = (tls.requests[0]?.rawHeaders ?? []).filter((_value, index, all) => all[index - 1]?.toLowerCase() === 'authorization');
+    expect(values).toEqual([`Bearer ${secrets['key']}`]);
+  });
+
+  test('an upgrade is not made', async () => {
+    const stage = await open();
+    const answer = await stage.raw(
+      `GET http://${at()}/ws HTTP/1.1\r\nhost: ${at()}\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n\r\n`,
+      500,
+    );
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+  });
+
+  test('more headers than allowed are refused', async () => {
+    const stage = await open();
+    expect(await stage.raw(`GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nx: ${'a'.repeat(17_000)}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 431 /);
+    expect(await stage.raw(`GET http://${at()}/${'a'.repeat(17_000)} HTTP/1.1\r\nhost: ${at()}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 4\d\d /);
+    expect(plain.requests).toEqual([]);
+  });
+
+  test('an answer with more headers than allowed is refused', async () => {
+    const stage = await open();
+    const answer = await stage.ask(`http://${at()}/headers`);
+    expect([answer.status, answer.text]).toEqual([502, expect.stringContaining('bytes of headers')]);
+  });
+});
+
+describe('bounds', () => {
+  test('an answer that is too large is cut exactly there, or not begun when it says so before', async () => {
+    const stage = await open({ limits: { responseBytesMax: 100_000 } });
+    const cut = await stage.ask(`http://${at()}/big?bytes=5000000`);
+    expect([cut.text.length, cut.isBroken]).toEqual([100_000, true]);
+    expect((await stage.records())[0]).toMatchObject({ verdict: 'failed', receivedBytes: 100_000 });
+  });
+
+  test('a compressed flood behind a credential is cut by what it would become', async () => {
+    const stage = await open({ limits: { responseBytesMax: 1_000_000 } });
+    const answer = await stage.ask(`http://gateway/api.test:${tls.port}/bomb`);
+    expect(answer.isBroken).toBe(true);
+    expect(answer.text.length).toBeLessThanOrEqual(1_000_000);
+  });
+
+  test('a request that is too large is refused, said or not', async () => {
+    const stage = await open({ limits: { requestBytesMax: 1000 } });
+    const said = await stage.ask(`http://${at()}/a`, { method: 'POST', body: 'x'.repeat(2000) });
+    expect([said.status, said.text]).toEqual([502, expect.stringContaining('1000 bytes')]);
+    const chunk = `${(2000).toString(16)}\r\n${'x'.repeat(2000)}\r\n`;
+    const unsaid = await stage.raw(`POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked\r\n\r\n${chunk}0\r\n\r\n`);
+    expect(unsaid).toMatch(/^HTTP\/1\.1 502 /);
+    expect(plain.requests).toEqual([]);
+  });
+
+  test('a request that is broken off does not arrive as a shorter one', async () => {
+    const stage = await open();
+    const socket = connect(stage.socketPath);
+    socket.write(`POST http://${at()}/half HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n`);
+    await expect.poll(() => plain.connections).toBe(1);
+    socket.destroy();
+    await expect.poll(async () => (await stage.records())[0]).toMatchObject({ verdict: 'failed' });
+    expect(plain.requests).toEqual([]);
+  });
+
+  test('a slow head and a slow body are given up', async () => {
+    const stage = await open({ limits: { headersMs: 300, requestMs: 600 } });
+    expect(await stage.raw(`GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\n`)).toMatch(/^HTTP\/1\.1 408 /);
+    expect(await stage.raw(`POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: 10\r\n\r\nab`)).toMatch(/^(HTTP\/1\.1 (408|502) |$)/);
+    expect(plain.requests).toEqual([]);
+  });
+
+  test('a server that is silent, stalls, or goes on for ever is given up', async () => {
+    const stage = await open({ limits: { firstByteMs: 600, idleMs: 600, totalMs: 2_500 } });
+    expect(await stage.ask(`http://${at()}/silent`)).toMatchObject({ status: 504, text: expect.stringContaining('did not answer in time') });
+    expect(await stage.ask(`http://${at()}/stall`)).toMatchObject({ text: 'beginning', isBroken: true });
+  });
+
+  test('more requests a minute than allowed are refused, with one record for all of them', async () => {
+    const stage = await open({ bounds: { requestsPerMinute: 3 } });
+    const statuses: number[] = [];
+    for (let index = 0; index < 8; index++) statuses.push((await stage.ask(`http://${at()}/n`)).status);
+    expect(statuses).toEqual([200, 200, 200, 429, 429, 429, 429, 429]);
+    expect((await stage.records()).map(({ verdict }) => verdict)).toEqual(['allowed', 'allowed', 'allowed', 'refused']);
+  });
+
+  test('more connections than allowed are closed', async () => {
+    const stage = await open({ limits: { connectionsMax: 3 } });
+    const sockets = Array.from({ length: 6 }, () => connect(stage.socketPath).on('error', () => undefined));
+    const closed = () => sockets.filter((socket) => socket.closed).length;
+    await expect.poll(closed).toBe(3);
+    for (const socket of sockets) socket.destroy();
+    await expect.poll(async () => (await stage.ask(`http://${at()}/n`).catch(() => ({ status: 0 }))).status).toBe(200);
+  });
+
+  test('the bytes of a day count over restarts of the worker', async () => {
+    const first = await open();
+    await first.ask(`http://${at()}/big?bytes=50000`);
+    await first.journal.settled();
+    const about = { sessionId: first.sessionId, agent: 'scout', from: 'sandbox', method: 'GET', host: 'h', port: 443, path: '/' } as const;
+    const bounds = { requestsPerMinute: 10, bytesPerDay: 50_000 };
+    await using next = new EgressJournal({ db: database.db, log: pino({ level: 'silent' }), clock: systemClock }, bounds);
+    expect(await next.admit(about)).toMatchObject({ ok: false, reason: expect.stringContaining('50000 bytes') });
+    expect(await next.admit({ ...about, sessionId: await makeSession(database) })).toMatchObject({ ok: true });
+  });
+});

@@ -1,0 +1,313 @@
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { type BrowserStage, type BrowserWorker, openBrowserStage, read } from '#tests/support/browser-stage.ts';
+import type { ElementTarget } from '#workers/browser/driver-protocol.ts';
+import { injected } from '../fakes/web/pages/shop.ts';
+
+let stage: BrowserStage;
+let worker: BrowserWorker;
+let sessions = 0;
+
+beforeAll(async () => {
+  stage = await openBrowserStage();
+  worker = stage.worker();
+}, 600_000);
+afterAll(async () => await stage[Symbol.asyncDispose]());
+
+const never = new AbortController().signal;
+
+function newSession(): string {
+  sessions += 1;
+  return `b-${process.pid}-${sessions}`;
+}
+
+async function visit(session: string, path = '/') {
+  return await worker.use(session, { action: 'navigate', url: `${stage.url}${path}`, isNewTab: false });
+}
+
+async function click(session: string, target: ElementTarget) {
+  return await worker.use(session, { action: 'click', target });
+}
+
+async function script(session: string, text: string, timeoutMs = 15_000) {
+  return await worker.use(session, { action: 'evaluate', script: text, charsMax: 2_000 }, { timeoutMs });
+}
+
+function textOf(reply: Awaited<ReturnType<BrowserWorker['use']>>): string {
+  return reply.ok ? (reply.text ?? '') : reply.message;
+}
+
+test('a page is opened through the gateway, read as a tree, and used by role and name', async () => {
+  const session = newSession();
+  expect(await visit(session)).toMatchObject({
+    ok: true,
+    isNew: true,
+    page: { title: 'Tea shop', status: 200, tab: 1 },
+  });
+  const tree = textOf(await worker.use(session, read));
+  expect(tree).toMatch(/link "Price list" \[ref=e\d+\]/);
+  expect(tree).toMatch(/button "Add Sencha to cart" \[ref=e\d+\]/);
+  expect(tree).not.toContain('Nobody sees this');
+
+  expect(await click(session, { role: 'button', name: 'Add Assam to cart' })).toMatchObject({
+    ok: true,
+    hasMoved: false,
+  });
+  const status = { role: 'status' };
+  expect(textOf(await worker.use(session, { ...read, target: status }))).toContain('Assam is in the cart.');
+
+  const search = { name: 'Search' };
+  const typed = await worker.use(session, { action: 'type', target: search, text: 'green', isSubmit: true });
+  expect(typed).toMatchObject({
+    ok: true,
+    hasMoved: true,
+    page: { title: 'Found', url: `${stage.url}/found?q=green` },
+  });
+  expect(await worker.use(session, { action: 'back' })).toMatchObject({ ok: true, page: { title: 'Tea shop' } });
+
+  const ref = /link "About us" \[ref=(e\d+|f\d+e\d+)\]/.exec(textOf(await worker.use(session, read)))?.[1] ?? '';
+  expect(await click(session, { ref })).toMatchObject({ ok: true, page: { title: 'About' } });
+  expect(stage.shop.requests).toContain('GET /found?q=green');
+  expect(stage.records.find(({ host }) => host === 'shop.test')).toBeDefined();
+});
+
+test('what cannot be found is told with names that are near, and what fits twice with refs', async () => {
+  const session = newSession();
+  await visit(session);
+  const missed = await click(session, { role: 'button', name: 'Add Senca to cart' });
+  expect(missed).toMatchObject({ ok: false, kind: 'not_found' });
+  expect(textOf(missed)).toMatch(/Near: button "Add Sencha to cart" \((f\d+)?e\d+\)/);
+  const several = await click(session, { role: 'button', name: 'to cart' });
+  expect(several).toMatchObject({ ok: false, kind: 'ambiguous' });
+  expect(textOf(several)).toMatch(/^3 elements fit button "to cart". Use a ref: button "Add Sencha/);
+  expect(await click(session, { ref: 'e99999' })).toMatchObject({ ok: false, kind: 'not_found' });
+  expect(await click(session, { css: '#nothing' })).toMatchObject({ ok: false, kind: 'not_found' });
+});
+
+test('options are selected, waiting ends with the text, dialogs are dismissed and told', async () => {
+  const session = newSession();
+  await visit(session);
+  const size = { role: 'combobox', name: 'Size' };
+  expect(await worker.use(session, { action: 'select', target: size, values: ['Large bag'] })).toMatchObject({
+    ok: true,
+  });
+  expect(textOf(await script(session, 'document.querySelector("select").value'))).toBe('l');
+  expect(textOf(await worker.use(session, { action: 'select', target: size, values: ['Huge bag'] }))).toContain(
+    'no such option',
+  );
+  await click(session, { name: 'Deliver later' });
+  expect(await worker.use(session, { action: 'wait', text: 'Delivered', waitMs: 5_000 })).toMatchObject({ ok: true });
+  expect(await click(session, { name: 'Ask me' })).toMatchObject({
+    ok: true,
+    notices: [expect.stringContaining('dismissed: Really?')],
+    page: { title: 'not confirmed' },
+  });
+});
+
+test('scripts give their value as text; one that never ends is stopped and the page lives on', async () => {
+  const session = newSession();
+  await visit(session);
+  expect(textOf(await script(session, 'document.title'))).toBe('Tea shop');
+  expect(textOf(await script(session, 'const a = 1; return { a }'))).toBe('{\n "a": 1\n}');
+  expect(
+    textOf(await script(session, 'async () => [...document.querySelectorAll("h2")].map((each) => each.textContent)')),
+  ).toContain('Assam');
+  expect(textOf(await script(session, 'nowhere.x'))).toContain('nowhere is not defined');
+  expect(await script(session, 'for (;;);', 1_000)).toMatchObject({ ok: false, kind: 'timeout' });
+  expect(textOf(await script(session, 'document.title'))).toBe('Tea shop');
+});
+
+test('tabs are listed, opened by pages, switched to and closed', async () => {
+  const session = newSession();
+  await visit(session);
+  const opened = await click(session, { role: 'link', name: 'In a new tab' });
+  expect(opened).toMatchObject({ ok: true, page: { title: 'About', tab: 2, tabs: 2 } });
+  expect(opened.notices.join()).toContain('new tab');
+  expect(textOf(await worker.use(session, { action: 'tabs' }))).toBe(
+    `1: ${stage.url}/\n2 (current): ${stage.url}/about`,
+  );
+  expect(await worker.use(session, { action: 'switch', tab: 1 })).toMatchObject({
+    ok: true,
+    page: { title: 'Tea shop' },
+  });
+  expect(await worker.use(session, { action: 'close', tab: 1 })).toMatchObject({
+    ok: true,
+    page: { title: 'About', tabs: 1 },
+  });
+  expect(await worker.use(session, { action: 'switch', tab: 7 })).toMatchObject({ ok: false, kind: 'not_found' });
+});
+
+test('downloads and pictures are files of the container, and files are given to pages', async () => {
+  const session = newSession();
+  await visit(session);
+  const sandbox = await worker.open(session);
+  const loaded = await worker.use(session, { action: 'download', target: { role: 'link', name: 'Price list' } });
+  if (!loaded.ok || loaded.file === undefined) throw new Error(textOf(loaded));
+  // The name is the site's wish and nothing else: where the file lies is ours.
+  expect(loaded.file.path).toMatch(/^\/workspace\/downloads\/download-\d+\.csv$/);
+  const { bytes } = await sandbox.readBytes(loaded.file.path, { bytesMax: 1_000, signal: never });
+  expect(bytes.toString()).toBe('tea,price\nSencha,4\n');
+
+  const shot = await worker.use(session, { action: 'screenshot', isFullPage: true });
+  if (!shot.ok || shot.file === undefined) throw new Error(textOf(shot));
+  const picture = await sandbox.readBytes(shot.file.path, { bytesMax: 5_000_000, signal: never });
+  expect(picture.bytes.subarray(1, 4).toString()).toBe('PNG');
+  expect(picture.bytes.readUInt32BE(16)).toBe(1280);
+  expect(picture.bytes.readUInt32BE(20)).toBeGreaterThan(3_000);
+
+  await sandbox.writeFile('/workspace/uploads/cup.txt', 'a cup of tea', { append: false, signal: never });
+  const upload = { action: 'upload', target: { name: 'Photo' }, path: '/workspace/uploads/cup.txt' } as const;
+  expect(await worker.use(session, upload)).toMatchObject({ ok: true });
+  expect(await click(session, { name: 'Send photo' })).toMatchObject({ ok: true, page: { title: 'Thanks' } });
+  expect(stage.shop.uploads.at(-1)?.toString()).toContain('a cup of tea');
+});
+
+test('a long page is read in parts, with its whole length told', async () => {
+  const session = newSession();
+  await visit(session, '/huge');
+  const first = await worker.use(session, { action: 'read', isText: true, offset: 0, charsMax: 1_000 });
+  expect(textOf(first)).toHaveLength(1_000);
+  if (!first.ok) throw new Error(first.message);
+  expect(first.textTotal).toBeGreaterThan(800_000);
+  const last = { action: 'read', isText: true, offset: (first.textTotal ?? 0) - 10, charsMax: 1_000 } as const;
+  expect(textOf(await worker.use(session, last)).length).toBeLessThanOrEqual(10);
+  expect(textOf(await worker.use(session, { ...read, charsMax: 500 }))).toHaveLength(500);
+});
+
+test('there is no way out but the gateway, whatever a page tries', async () => {
+  const session = newSession();
+  await visit(session);
+  const refused = await worker.use(session, { action: 'navigate', url: 'http://other.test/', isNewTab: false });
+  expect(refused.page.status).toBe(403);
+  const tunnel = await worker.use(session, { action: 'navigate', url: 'https://other.test/', isNewTab: false });
+  expect(tunnel).toMatchObject({ ok: false });
+  expect(textOf(tunnel)).toContain('gateway refused other.test');
+  for (const url of [
+    'file:///etc/passwd',
+    'chrome://version',
+    'view-source:http://shop.test',
+    'javascript:1',
+    'data:text/html,x',
+  ]) {
+    const reply = await worker.use(session, { action: 'navigate', url, isNewTab: false });
+    expect(reply, url).toMatchObject({ ok: false, kind: 'refused' });
+  }
+  await visit(session);
+  // 127.0.0.1 with any port is the container itself, where only the forwarder to the gateway listens.
+  for (const url of [
+    'http://169.254.169.254/latest/meta-data/',
+    'http://127.0.0.1:1/',
+    'http://[::1]:1/',
+    'http://localhost:1/',
+  ]) {
+    const reached = await script(
+      session,
+      `fetch(${JSON.stringify(url)}, { mode: 'no-cors' }).then((r) => r.type, () => 'failed')`,
+    );
+    const isSeen = stage.records.some(
+      ({ host }) => new URL(url).hostname === host || new URL(url).hostname === `[${host}]`,
+    );
+    expect(`${url} ${textOf(reached) === 'failed' || isSeen}`).toBe(`${url} true`);
+  }
+  const away = await visit(session, `/away?to=${encodeURIComponent('http://169.254.169.254/')}`);
+  expect(away.page.status).toBe(403);
+  await visit(session);
+  expect(textOf(await script(session, 'typeof RTCPeerConnection + typeof webkitRTCPeerConnection'))).toBe(
+    'undefinedundefined',
+  );
+  expect(
+    textOf(await script(session, "navigator.permissions.query({ name: 'geolocation' }).then((p) => p.state)")),
+  ).toBe('denied');
+});
+
+test('a page that hangs, opens tabs or asks without end costs its tab and not the session', async () => {
+  const session = newSession();
+  await visit(session, '/pushy');
+  const pushed = await click(session, { name: 'More' });
+  expect(pushed.page.tabs).toBeLessThanOrEqual(10);
+  expect(pushed.notices.length).toBeLessThanOrEqual(20);
+  await visit(session, '/busy');
+  const stuck = await vi.waitFor(
+    async () => {
+      const reply = await worker.use(session, read, { timeoutMs: 1_000 });
+      expect(reply.ok).toBe(false);
+      return reply;
+    },
+    { timeout: 20_000 },
+  );
+  expect(stuck.notices.join()).toContain('did not respond any more');
+  expect(await visit(session)).toMatchObject({ ok: true, isNew: false, page: { title: 'Tea shop' } });
+}, 90_000);
+
+test('an action meant for one site is refused when the page has become another', async () => {
+  const session = newSession();
+  await visit(session);
+  const reply = await worker.use(session, { action: 'click', target: { name: 'Find' } }, { onHost: 'bank.test' });
+  expect(reply).toMatchObject({ ok: false, kind: 'refused' });
+});
+
+test('a stop gives the call up at once and leaves the browser usable', async () => {
+  const session = newSession();
+  await visit(session);
+  const stop = new AbortController();
+  const waiting = worker.use(session, { action: 'wait', text: 'never there', waitMs: 15_000 }, { signal: stop.signal });
+  setTimeout(() => stop.abort(new Error('stopped')), 300);
+  await expect(waiting).rejects.toThrow('stopped');
+  expect(await worker.use(session, read)).toMatchObject({ ok: true, isNew: false });
+});
+
+test('a browser that dies is replaced, and so is one whose container died', async () => {
+  const session = newSession();
+  await visit(session);
+  const sandbox = await worker.open(session);
+  await sandbox.exec({ command: 'pkill -9 chromium', timeoutMs: 5_000, outputBytesMax: 1_000, signal: never });
+  await vi.waitFor(() => expect(worker.browsers.pageOf(session)).toBeUndefined(), { timeout: 10_000 });
+  expect(await visit(session)).toMatchObject({ ok: true, isNew: true });
+  const [container] = await stage.engine.listContainers({ filters: { label: [`switchyard.session=${session}`] } });
+  await stage.engine.getContainer(container?.Id ?? '').kill();
+  await vi.waitFor(() => expect(worker.browsers.pageOf(session)).toBeUndefined(), { timeout: 10_000 });
+  expect(await visit(session)).toMatchObject({ ok: true, isNew: true });
+});
+
+test('an idle browser is frozen with its page, and woken by the next call', async () => {
+  const quick = stage.worker({ pauseAfterMs: 300 });
+  const session = newSession();
+  await quick.use(session, { action: 'navigate', url: `${stage.url}/about`, isNewTab: false });
+  const filters = { label: [`switchyard.session=${session}`], status: ['paused'] };
+  await vi.waitFor(async () => expect(await stage.engine.listContainers({ filters })).toHaveLength(1), {
+    timeout: 15_000,
+  });
+  const woken = await quick.use(session, read);
+  expect(woken).toMatchObject({ ok: true, isNew: false, page: { title: 'About' } });
+  await quick.close();
+});
+
+test('another worker takes the session over with a browser of its own', async () => {
+  const first = stage.worker();
+  const session = newSession();
+  await first.use(session, { action: 'navigate', url: `${stage.url}/about`, isNewTab: false });
+  const second = stage.worker();
+  expect(await second.use(session, read)).toMatchObject({ ok: false, kind: 'no_page', isNew: true });
+  expect(await second.use(session, { action: 'navigate', url: `${stage.url}/`, isNewTab: false })).toMatchObject({
+    ok: true,
+    isNew: false,
+  });
+});
+
+test('what a page says comes out as its text, instructions and all', async () => {
+  const session = newSession();
+  await visit(session);
+  expect(textOf(await worker.use(session, { ...read, isText: true }))).toContain(injected);
+});
+
+test('the browser runs as the agent’s user in a container without network, privilege or writable root', async () => {
+  const session = newSession();
+  await visit(session);
+  const [found] = await stage.engine.listContainers({ filters: { label: [`switchyard.session=${session}`] } });
+  const { HostConfig, Mounts } = await stage.engine.getContainer(found?.Id ?? '').inspect();
+  expect(HostConfig).toMatchObject({ NetworkMode: 'none', ReadonlyRootfs: true, CapDrop: ['ALL'], Memory: 1 << 30 });
+  expect(Mounts.map(({ Destination }) => Destination)).toEqual(['/run/host']);
+  const sandbox = await worker.open(session);
+  const command = "ps -eo uid,comm | grep -E 'node|chrom' | awk '{print $1}' | sort -u; cat /proc/net/dev | grep -c :";
+  const { output } = await sandbox.exec({ command, timeoutMs: 5_000, outputBytesMax: 1_000, signal: never });
+  expect(output.trim().split('\n')[0]).toBe('10001');
+});
