@@ -101,30 +101,41 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
       const { billOf } = await import('./inspect-images.ts');
       return await billOf(loadConfig(), image);
     },
-    listSandboxes: async () => {
-      const { listSandboxes } = await import('./list-sandboxes.ts');
-      return await listSandboxes(loadConfig());
-    },
-    openDatabase: async () => {
+    openSandboxes: async () => {
+      const { openSandboxes } = await import('./open-sandboxes.ts');
       const config = loadConfig();
-      const log = pino({ level: config.logLevel === 'debug' ? 'debug' : 'silent' }, pino.destination(2));
-      const source = await joinDatabaseSource(config, log);
-      try {
-        const options = { connectionsMax: 4, applicationName: 'switchyard-cli', log };
-        const database = await openMigrated(source, options);
-        return {
-          db: redactWrites(database.db, openRedaction(config.secrets).redactor),
-          [Symbol.asyncDispose]: async () => {
-            await database[Symbol.asyncDispose]();
-            await source[Symbol.asyncDispose]();
-          },
-        };
-      } catch (err) {
-        await source[Symbol.asyncDispose]();
-        throw err;
-      }
+      const database = await openDatabase();
+      const office = openSandboxes({ config, db: database.db, log: quietLog(config) });
+      return {
+        ...office,
+        [Symbol.asyncDispose]: async () => {
+          await office[Symbol.asyncDispose]();
+          await database[Symbol.asyncDispose]();
+        },
+      };
     },
+    openDatabase,
   };
+
+  async function openDatabase(): ReturnType<CliDeps['openDatabase']> {
+    const config = loadConfig();
+    const log = pino({ level: config.logLevel === 'debug' ? 'debug' : 'silent' }, pino.destination(2));
+    const source = await joinDatabaseSource(config, log);
+    try {
+      const options = { connectionsMax: 4, applicationName: 'switchyard-cli', log };
+      const database = await openMigrated(source, options);
+      return {
+        db: redactWrites(database.db, openRedaction(config.secrets).redactor),
+        [Symbol.asyncDispose]: async () => {
+          await database[Symbol.asyncDispose]();
+          await source[Symbol.asyncDispose]();
+        },
+      };
+    } catch (err) {
+      await source[Symbol.asyncDispose]();
+      throw err;
+    }
+  }
 }
 
 /** Commands speak for themselves; what happens beneath them is told only to somebody who looks for a fault. */

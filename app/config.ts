@@ -6,10 +6,10 @@ import type { StuckPolicy } from '#core/approvals/handle-stuck.ts';
 import { parseDuration } from '#core/kit/duration.ts';
 import { AppError, isAppError } from '#core/kit/errors.ts';
 import { type LimitClamp, type Limits, limitNames, limitVariable, resolveLimits } from '#core/kit/limits.ts';
-import { usdToMicros } from '#core/kit/money.ts';
+import { type Micros, usdToMicros } from '#core/kit/money.ts';
 import { nearestWord } from '#core/kit/nearest-word.ts';
 import { type McpServer, toMcpServers } from '#core/mcp/mcp-server.ts';
-import { chooseDefaultModel, type ModelRef, missingKey } from '#core/models/model-ref.ts';
+import { chooseDefaultModel, type ModelRef, missingKey, parseModelRef } from '#core/models/model-ref.ts';
 import type { TokenRates } from '#core/models/price.ts';
 import { isProviderName, type ProviderSetting, type ProviderSettings, providerOf } from '#core/models/providers.ts';
 import type { ChannelAccess } from '#core/people/access.ts';
@@ -27,7 +27,7 @@ import { readDockerHosts } from './docker-hosts.ts';
 import { noteOf, providerNames, settingsSchema } from './settings-schema.ts';
 
 /** How hooks run, and what the built-in ones do. */
-export interface HookSettings {
+interface HookSettings {
   /** Of the project's own; `<folder>.ts` counts too. */
   readonly folder: string;
   readonly disable: readonly string[];

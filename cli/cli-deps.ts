@@ -30,13 +30,47 @@ export interface SettingsView {
   readonly limitClamps: readonly LimitClamp[];
 }
 
-/** A container of a session. */
+/** A container as `sandbox list` shows it; what is unknown is undefined. */
 export interface SandboxLine {
   readonly id: string;
+  /** Empty for one that is kept ready. */
   readonly sessionId: string;
   readonly agent: string;
+  readonly kind: string;
   readonly state: string;
+  readonly host: string;
+  readonly instance: string;
+  readonly isOurs: boolean;
+  readonly memoryUsedMb: number | undefined;
+  readonly memoryMb: number | undefined;
+  readonly diskUsedMb: number | undefined;
+  readonly diskMb: number | undefined;
+  /** What holds the workspace to its size. */
+  readonly disk: string;
   readonly createdAt: string;
+}
+
+/** Sandboxes as an operator looks at them, beside the workers that hold them. */
+export interface SandboxOffice extends AsyncDisposable {
+  /** `away`: what Docker hosts that do not answer said. @throws AppError `sandbox.unavailable` when none answers. */
+  list(options: { readonly all: boolean }): Promise<{
+    readonly sandboxes: readonly SandboxLine[];
+    readonly away: readonly string[];
+  }>;
+  /** The session that the beginning of an id stands for. @throws AppError `request.not_found`. */
+  sessionOf(text: string): Promise<string>;
+  /** What the engines say of a session's containers now. */
+  describe(sessionId: string): Promise<readonly string[]>;
+  /** @returns its exit code. @throws AppError `command.invalid` without a terminal and a command. */
+  shell(sessionId: string, how: { readonly kind: string; readonly command?: string }): Promise<number>;
+  /** @returns how many containers went. */
+  remove(sessionId: string, options: { readonly withWorkspace: boolean }): Promise<number>;
+  prune(options: { readonly workspaces: boolean }): Promise<{
+    readonly removed: number;
+    readonly cleared: number;
+    /** Sessions whose files went. */
+    readonly forgotten: number;
+  }>;
 }
 
 /** What one test script of a skill did. */
@@ -128,6 +162,6 @@ export interface CliDeps {
   checkImage(image: string): Promise<ImageLines>;
   /** What `core`, `browser` or an image of one's own is made of. @throws AppError `image.missing`, `image.invalid`. */
   readBill(image: string): Promise<string>;
-  /** @throws AppError `sandbox.unavailable` when no engine answers. */
-  listSandboxes(): Promise<readonly SandboxLine[]>;
+  /** The containers of this installation's sessions; dials no engine yet. */
+  openSandboxes(): Promise<SandboxOffice>;
 }

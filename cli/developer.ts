@@ -4,12 +4,9 @@ import type { Command } from 'commander';
 import { AppError } from '#core/kit/errors.ts';
 import { didYouMean } from '#core/kit/nearest-word.ts';
 import type { CliDeps } from './cli-deps.ts';
-import { formatTime } from './format-time.ts';
 import { runScript } from './run-script.ts';
-import { addSandboxImages } from './sandbox-images.ts';
-import { printJson, printTable } from './terminal.ts';
 
-/** Commands that run programs of the checkout: tests, measurements, the sandbox image. */
+/** Commands that run programs of the checkout: tests, measurements. */
 export function addDeveloper(program: Command, deps: CliDeps): void {
   program
     .command('test')
@@ -41,28 +38,6 @@ export function addDeveloper(program: Command, deps: CliDeps): void {
       const file = path.join(deps.installDir, 'bench', `${name}.ts`);
       await runScript(process.execPath, [file, ...args], deps.installDir);
     });
-
-  const sandbox = program.command('sandbox').description('the containers agents work in');
-  addSandboxImages(sandbox, deps);
-  sandbox
-    .command('list')
-    .description('show the containers there are')
-    .option('--json', 'print one JSON object')
-    .action(async (options: { json?: true }) => {
-      const sandboxes = await deps.listSandboxes();
-      if (options.json === true) return printJson(deps.terminal, { sandboxes });
-      printTable(
-        deps.terminal,
-        ['ID', 'STATE', 'AGENT', 'SINCE', 'SESSION'],
-        sandboxes.map((row) => [row.id, row.state, row.agent, sinceOf(row.createdAt), row.sessionId]),
-      );
-    });
-}
-
-/** The time is a label of the container, which anybody could have written. */
-function sinceOf(label: string): string {
-  const at = new Date(label);
-  return Number.isNaN(at.getTime()) ? label : formatTime(at);
 }
 
 function benchNames(folder: string): string[] {

@@ -14,6 +14,7 @@ import { addMcp } from './mcp.ts';
 import { addOutbox } from './outbox.ts';
 import { addPeople } from './people.ts';
 import { addProcesses } from './processes.ts';
+import { addSandbox } from './sandbox.ts';
 import { addSessions } from './sessions.ts';
 import { addSetup } from './setup/setup.ts';
 import { addSkill } from './skill.ts';
@@ -55,6 +56,7 @@ export function buildProgram(deps: CliDeps): Command {
   addSlack(program, deps);
   addDoctor(program, deps);
   addConfig(program, deps);
+  addSandbox(program, deps);
   addDeveloper(program, deps);
   return program;
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { describeBytes } from '#core/files/file-name.ts';
 import { AppError } from '#core/kit/errors.ts';
 import { didYouMean } from '#core/kit/nearest-word.ts';
+import { describeLimit, readToolLimit } from '#core/skills/allowed-tools.ts';
 import { checkSkill } from '#core/skills/check-skill.ts';
 import { fetchSkill } from '#core/skills/fetch-skill.ts';
 import {
@@ -146,7 +147,7 @@ function printReview({ terminal }: CliDeps, review: SkillReview): void {
   line(
     review.allowedTools === undefined
       ? "  does not limit itself; the agent's own grants hold"
-      : `  limits itself to ${review.allowedTools.join(', ') || 'none'}; the agent's own grants hold as well`,
+      : `  limits itself to ${describeLimit(readToolLimit(review.name, review.allowedTools))}; the agent's own grants hold as well`,
   );
   head('Addresses in it');
   if (review.urls.length === 0) line('  none');

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Db, Tx } from '#core/kit/database.ts';
 import { AppError } from '#core/kit/errors.ts';
+import { rewrapLogins } from '#core/mcp/rewrap-logins.ts';
 import type { KekSource } from '#core/vault/kek-source.ts';
 import { listSecrets } from '#core/vault/list-secrets.ts';
 import { removeSecret, retireVersions } from '#core/vault/remove-secret.ts';
@@ -140,8 +141,11 @@ async function change(
 async function rotateAll(deps: CliDeps): Promise<void> {
   await using database = await deps.openDatabase();
   const by = await operator(database.db);
-  const { kekId, count, broken } = await rotateMaster({ db: database.db, kek: deps.openKek() }, by);
-  printLine(deps.terminal, `Wrapped anew: ${count} versions, under ${kekId}.`);
+  const { kekId, count, broken } = await rotateMaster(
+    { db: database.db, kek: deps.openKek(), more: [rewrapLogins] },
+    by,
+  );
+  printLine(deps.terminal, `Wrapped anew: ${count} keys, under ${kekId}.`);
   if (broken.length === 0) return;
   deps.terminal.stderr.write(`Not as they were sealed, and left alone: ${broken.join(', ')}.\n`);
   deps.terminal.stderr.write(

@@ -28,6 +28,7 @@ import { WorkerPresence } from '#workers/lane/worker-presence.ts';
 import type { McpServers } from '#workers/mcp/mcp-servers.ts';
 import { createMcpTools } from '#workers/mcp/mcp-tools.ts';
 import { createModelPorts } from '#workers/models/model-ports.ts';
+import { createOpenAiImages } from '#workers/models/openai-images.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 import type { OpenGateway, PrepareSandboxFolder, SandboxPort } from '#workers/sandbox/sandbox.ts';
 import { createAskModel } from '#workers/turn/ask-model.ts';
@@ -171,6 +172,7 @@ function createTurnDeps(
 ): TurnDeps {
   const { db, log, clock, config, agents, queue } = services;
   const { limits } = config;
+  const ledger = openLedger({ db });
   const prices = createPriceBook({ store: createPriceStore({ db }), settings: config.prices, clock, log });
   const cooldowns = createCooldowns({ store: createCooldownStore({ db }), clock, log });
   const senders = new Map(services.channels.map((channel) => [`${channel.channel}:${channel.account}`, channel]));

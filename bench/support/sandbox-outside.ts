@@ -1,7 +1,8 @@
-import { spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { promisify } from 'node:util';
 import { z } from 'zod';
 import { BrowserSessions } from '#workers/browser/browser-sessions.ts';
 import type { Figure } from '../sandbox.ts';
@@ -97,11 +98,9 @@ export async function measureGateway(site: SandboxSite): Promise<Record<string, 
       signal,
     });
     inside.push(...parseTimes(asked.output));
-    const direct = spawnSync(process.execPath, ['-', '127.0.0.1', String(upstream.port), '/small'], {
-      input: program,
-      encoding: 'utf8',
-    });
-    outside.push(...parseTimes(direct.stdout));
+    const direct = promisify(execFile)(process.execPath, ['-', '127.0.0.1', String(upstream.port), '/small']);
+    direct.child.stdin?.end(program);
+    outside.push(...parseTimes((await direct).stdout));
   }
   await site.end(sandboxes, [sessionId]);
   const added = quantile(inside, 0.5) - quantile(outside, 0.5);

@@ -7,7 +7,18 @@ const alone = new Set(
 /** Commands with one short argument: more words are a sentence. */
 const withOne = new Set(['use', 'queue', 'costs', 'revoke']);
 /** Never read from words, only as `@bot /continue`: without the slash they are what one says to an agent. */
-const slashOnly = new Set(['announce', 'continue', 'link', 'unlink', 'pair', 'allow', 'remove', 'role', 'secret', 'help']);
+const slashOnly = new Set([
+  'announce',
+  'continue',
+  'link',
+  'unlink',
+  'pair',
+  'allow',
+  'remove',
+  'role',
+  'secret',
+  'help',
+]);
 
 /**
  * The command a message to the bot means that is written in words: `@bot run the tests`, `@bot status`. Slash commands

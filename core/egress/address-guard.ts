@@ -89,9 +89,7 @@ export function isAddressRange(text: string): boolean {
 function isPublic(address: Address): boolean {
   // The library and the lists must agree: neither has been complete at all times.
   if (address.range() !== 'unicast') return false;
-  return address.kind() === 'ipv4'
-    ? !isIn(address, specialV4)
-    : isIn(address, globalV6) && !isIn(address, specialV6);
+  return address.kind() === 'ipv4' ? !isIn(address, specialV4) : isIn(address, globalV6) && !isIn(address, specialV6);
 }
 
 /** An address in its one form: IPv4 that is written as IPv6 becomes IPv4. A zone id belongs to a local link. */

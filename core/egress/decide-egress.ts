@@ -67,7 +67,9 @@ export function decideTunnel(
   const rule = open.find((item) => item.methods.includes('*') && item.paths.includes('/**'));
   if (rule !== undefined) return { effect: 'allow', rule };
   if (open.length > 0) {
-    return refuse(`its rule is limited to some methods or paths, which a tunnel hides. ${base}, or allow methods: ['*'].`);
+    return refuse(
+      `its rule is limited to some methods or paths, which a tunnel hides. ${base}, or allow methods: ['*'].`,
+    );
   }
   return refuse(missing(forHost, { method: '*', host, port, from: 'sandbox', agent }));
 }

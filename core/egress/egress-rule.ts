@@ -57,12 +57,16 @@ export function ruleProblems(rule: EgressRule): readonly { readonly key: string;
   const problems: { readonly key: string; readonly message: string }[] = [];
   if (rule.credential === undefined) {
     for (const key of ['header', 'scheme'] as const) {
-      if (rule[key] !== undefined) problems.push({ key, message: `${key} says how a credential is sent; name one too` });
+      if (rule[key] !== undefined)
+        problems.push({ key, message: `${key} says how a credential is sent; name one too` });
     }
     return problems;
   }
   if (rule.host === '*') {
-    problems.push({ key: 'credential', message: 'a credential needs the hosts it belongs to; "*" would send it anywhere' });
+    problems.push({
+      key: 'credential',
+      message: 'a credential needs the hosts it belongs to; "*" would send it anywhere',
+    });
   }
   if (rule.header !== undefined && unfitHeaders.has(rule.header.toLowerCase())) {
     problems.push({ key: 'header', message: `${rule.header} cannot carry a credential` });

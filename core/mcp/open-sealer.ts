@@ -25,7 +25,8 @@ export function openSealer(kek: KekSource): Sealer {
       const [kekId = '', wrapped = '', box = ''] = sealed.split(' ');
       const key = await kek.unwrap(kekId, Buffer.from(wrapped, 'base64'), context('key', scope));
       try {
-        const text = key.length === keyBytes ? openBox(key, Buffer.from(box, 'base64'), context('text', scope)) : undefined;
+        const text =
+          key.length === keyBytes ? openBox(key, Buffer.from(box, 'base64'), context('text', scope)) : undefined;
         if (text === undefined) throw new AppError('vault.tampered', 'A sealed login is not as it was sealed.');
         return text.toString('utf8');
       } finally {
@@ -33,6 +34,19 @@ export function openSealer(kek: KekSource): Sealer {
       }
     },
   };
+}
+
+/** The same text under the master key that wraps now. @throws AppError `vault.tampered`, `vault.unavailable` */
+export async function rewrapSealed(kek: KekSource, scope: string, sealed: string): Promise<string> {
+  const [kekId = '', wrapped = '', box = ''] = sealed.split(' ');
+  const key = await kek.unwrap(kekId, Buffer.from(wrapped, 'base64'), context('key', scope));
+  try {
+    const newId = await kek.id();
+    const rewrapped = await kek.wrap(newId, key, context('key', scope));
+    return [newId, rewrapped.toString('base64'), box].join(' ');
+  } finally {
+    key.fill(0);
+  }
 }
 
 function context(what: 'key' | 'text', scope: string): Buffer {

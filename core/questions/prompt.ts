@@ -7,7 +7,7 @@ export const askedSecretSchema = z.object({
   hosts: z.array(z.string()).optional(),
 });
 
-export type AskedSecret = z.infer<typeof askedSecretSchema>;
+type AskedSecret = z.infer<typeof askedSecretSchema>;
 
 /** What the words are for: the reason of a denial, the answer to a question, or the value of a secret. */
 export type PromptSubject =

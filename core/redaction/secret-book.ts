@@ -22,7 +22,7 @@ export interface SecretBook {
 }
 
 /** What a book looked like at one time. */
-export interface CompiledBook {
+interface CompiledBook {
   /** Undefined while nothing is known. */
   readonly scan: KnownScan | undefined;
   /** By the numbers that the scan gives. */

@@ -3,18 +3,18 @@ import { splitCommand } from '../permissions/split-command.ts';
 
 /** What skills written elsewhere call the same things. */
 const aliases: Readonly<Record<string, readonly string[]>> = {
-  bash: ['exec'],
-  shell: ['exec'],
-  read: ['read_file'],
+  // What a command does in the background is read and ended by tools of their own.
+  bash: ['exec', 'job_output', 'job_list', 'job_stop'],
+  shell: ['exec', 'job_output', 'job_list', 'job_stop'],
+  read: ['read_file', 'view_image', 'read_pdf'],
   write: ['write_file'],
   edit: ['edit_file'],
   multiedit: ['edit_file'],
   ls: ['list_files'],
-  glob: ['list_files', 'find_files', 'glob_files'],
+  glob: ['glob', 'list_files'],
   grep: ['search_files'],
   webfetch: ['web_fetch'],
   websearch: ['web_search'],
-  python: ['python'],
 };
 
 interface AllowedTool {
@@ -41,15 +41,16 @@ export function readToolLimit(skill: string, words: readonly string[]): ToolLimi
       const [, name = '', pattern] = /^([^(]+)(?:\(([^)]*)\))?$/.exec(word) ?? [];
       const tools = namesOf(name);
       if (pattern === undefined || pattern === '*') return tools.map((tool) => ({ tool, commands: undefined }));
+      const commands = [compileCommandGlob(pattern.replace(/:\*$/, ' *'))];
       return tools
-        .filter((tool) => tool === 'exec')
-        .map((tool) => ({ tool, commands: [compileCommandGlob(pattern.replace(/:\*$/, ' *'))] }));
+        .filter((tool) => tool === 'exec' || tool.startsWith('job_'))
+        .map((tool) => ({ tool, commands: tool === 'exec' ? commands : undefined }));
     }),
   };
 }
 
 /** Our names for a word of `allowed-tools`. */
-export function namesOf(word: string): readonly string[] {
+function namesOf(word: string): readonly string[] {
   return aliases[word.toLowerCase()] ?? [word];
 }
 

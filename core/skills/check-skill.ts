@@ -69,7 +69,7 @@ export function readUtf8(bytes: Uint8Array): string | undefined {
 }
 
 /** Why a path cannot be one of a skill; undefined when it can. */
-export function wrongPath(path: string): string | undefined {
+function wrongPath(path: string): string | undefined {
   const segments = path.split('/');
   if (
     path === '' ||

@@ -114,9 +114,14 @@ export class SkillLibrary {
     const { bundled, project, agentsFolder, agentsDir } = this.places;
     const scopes: { scope: SkillScope; folder: string }[] = [{ scope: 'bundled', folder: bundled }];
     if (agentsFolder !== undefined) scopes.push({ scope: 'agents-folder', folder: agentsFolder });
-    if (path.resolve(project) !== path.resolve(bundled)) scopes.push({ scope: 'project', folder: project });
+    if (!this.#hasOneFolder()) scopes.push({ scope: 'project', folder: project });
     if (agentName !== undefined) scopes.push({ scope: 'agent', folder: agentSkillsFolder(agentsDir, agentName) });
     return scopes;
+  }
+
+  /** An installation that is its own project. */
+  #hasOneFolder(): boolean {
+    return path.resolve(this.places.project) === path.resolve(this.places.bundled);
   }
 
   async #look(scope: SkillScope, folder: string): Promise<readonly KnownSkill[]> {
@@ -124,6 +129,7 @@ export class SkillLibrary {
     const lock = await this.#lock(folder).catch((err: unknown) => toAppError(err));
     const entries = lock instanceof AppError ? {} : lock.skills;
     const found: KnownSkill[] = [];
+    const isShared = this.#hasOneFolder();
     for (const name of new Set([...names, ...Object.keys(entries)])) {
       const entry = entries[name];
       const place = path.join(folder, name);
@@ -133,8 +139,7 @@ export class SkillLibrary {
           : !names.includes(name)
             ? { state: 'changed', reason: 'its folder is gone' }
             : await this.#status(place, name, entry);
-      // An installation that is its own project has both in one folder.
-      const own = scope === 'bundled' && entry?.source !== 'bundled' ? 'project' : scope;
+      const own = scope === 'bundled' && isShared && entry?.source !== 'bundled' ? 'project' : scope;
       found.push({ name, scope: own, folder: place, entry, shadows: [], status });
     }
     return found;

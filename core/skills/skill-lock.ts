@@ -6,7 +6,7 @@ import { newToken } from '../kit/ids.ts';
 import { digestOf, isSkillName } from './skill.ts';
 
 /** Stands in each folder of skills and says which bytes of which skill somebody has reviewed. */
-export const lockName = 'skills.lock.json';
+const lockName = 'skills.lock.json';
 
 const pin = z.string().regex(/^[0-9a-f]{64}(?: x)?$/, 'is no SHA-256');
 

@@ -48,11 +48,10 @@ export interface Skill {
 }
 
 /** Where a skill was found. Later ones take the place of earlier ones of the same name. */
-export const skillScopes = ['bundled', 'agents-folder', 'project', 'agent'] as const;
-export type SkillScope = (typeof skillScopes)[number];
+export type SkillScope = 'bundled' | 'agents-folder' | 'project' | 'agent';
 
 /** What a file is pinned as: its SHA-256, and ` x` when it may be executed. */
-export function pinOf(file: Pick<SkillFile, 'sha256' | 'isExecutable'>): string {
+function pinOf(file: Pick<SkillFile, 'sha256' | 'isExecutable'>): string {
   return file.isExecutable ? `${file.sha256} x` : file.sha256;
 }
 

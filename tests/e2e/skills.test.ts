@@ -98,7 +98,7 @@ test('a skill that limits itself narrows the turn it is used in, also when the w
   const results = JSON.stringify(product.model.requests[1]?.body);
   expect(results).toMatch(/limits commands of this turn to git \*/);
   expect(results).toMatch(/git version \d/);
-  expect(results).toMatch(/limits this turn to exec \(git \*\), Memory_Recall/);
+  expect(results).toMatch(/limits this turn to exec \(git \*\), job_output, job_list, job_stop, Memory_Recall/);
   expect(results).toMatch(/There is no tool \\"memory_recall\\"/);
 
   // The next turn is free again.

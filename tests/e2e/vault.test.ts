@@ -51,7 +51,7 @@ test('a secret that a tool prints, a person says and a model writes is seen nowh
           {
             name: 'exec',
             arguments: {
-              command: `V=$(echo '${reversed}' | rev); echo "plain $V"; printf %s "x$V" | base64; printf %s "$V" | od -An -tx1 | tr -d ' \\n'; echo; echo "AKIA""IOSFODNN7EXAMPLE"; echo '$CRED{demo_token}'; sleep 3; echo "last $V"`,
+              command: `V=$(echo '${reversed}' | rev); echo "plain $V"; printf %s "x$V" | base64; printf %s "$V" | od -An -tx1 | tr -d ' \\n'; echo; echo "AKIA""IOSFODNN7EXAMPLE"; echo '$CRED{demo_token}'; echo "now $V"; sleep 4; echo "last $V"`,
             },
           },
         ],
@@ -64,7 +64,11 @@ test('a secret that a tool prints, a person says and a model writes is seen nowh
     ['vault', 'set', 'demo_token', '--agent', 'assistant', '--host', 'api.example.org'],
     `${value}\n`,
   );
-  expect(set).toEqual({ code: 0, stdout: expect.stringContaining('Kept: demo_token, version 1.') as string, stderr: '' });
+  expect(set).toEqual({
+    code: 0,
+    stdout: expect.stringContaining('Kept: demo_token, version 1.') as string,
+    stderr: '',
+  });
 
   product.telegram.people.says(owner, owner, `My token is ${value} (you may use $CRED{demo_token}), print it.`);
   await product.hears(owner, /It is \[redacted: demo_token\] and \[redacted: an AWS key\], as you see\./, 60_000);
@@ -89,10 +93,15 @@ test('a secret that a tool prints, a person says and a model writes is seen nowh
   };
   expect(places(seen, value)).toEqual([]);
   expect(places(seen, shaped)).toEqual([]);
+  // Not even a part, although the answer came letter by letter and was shown while it did.
+  expect(product.telegram.calls.filter(({ method }) => /draft/i.test(method)).length).toBeGreaterThan(1);
+  for (const part of [value.slice(0, 10), value.slice(-10), shaped.slice(0, 12)]) expect(seen.chat).not.toContain(part);
   // What was there is there no more, and what was not a secret still is.
   expect(prompts).toContain('My token is [redacted: demo_token] (you may use $CRED{demo_token}), print it.');
   expect(prompts).toContain('plain [redacted: demo_token]');
   expect(prompts).toContain('last [redacted: demo_token]');
+  // The command was shown while it ran, with its latest line.
+  expect(seen.chat).toContain('now [redacted: demo_token]');
   expect(seen.database).toContain('[redacted: demo_token]');
   // A handle is never resolved where an agent can read it.
   expect(prompts).toMatch(/\\n\$CRED\{demo_token\}\\n/);
@@ -124,15 +133,19 @@ test('the whole life of a secret at the command line, which never shows it', asy
   expect(await list()).toMatchObject([
     { name: 'api_token', version: 3, agents: ['assistant', 'ops-*'], hosts: ['api.example.org'], olderCount: 2 },
   ]);
-  expect((await vault(['list'])).stdout).toMatch(/api_token\s+3 \(\+2 older\)\s+\S+ \S+ UTC\s+never\s+assistant, ops-\*/);
+  expect((await vault(['list'])).stdout).toMatch(
+    /api_token\s+3 \(\+2 older\)\s+\S+ \S+ UTC\s+never\s+assistant, ops-\*/,
+  );
 
   const before = readFileSync(key, 'utf8');
   expect(await vault(['rotate', '--master'])).toMatchObject({
     code: 0,
-    stdout: expect.stringMatching(/^Wrapped anew: 3 versions, under file:[0-9a-f]{16}\.\n$/) as string,
+    stdout: expect.stringMatching(/^Wrapped anew: 3 keys, under file:[0-9a-f]{16}\.\n$/) as string,
   });
   expect(readFileSync(key, 'utf8')).not.toBe(before);
-  expect(await vault(['rm', 'api_token', '--old'])).toMatchObject({ stdout: 'Forgotten: 2 older versions of api_token.\n' });
+  expect(await vault(['rm', 'api_token', '--old'])).toMatchObject({
+    stdout: 'Forgotten: 2 older versions of api_token.\n',
+  });
   expect(await vault(['scope', 'api_token', '--host', '*.example.org'])).toMatchObject({ code: 0 });
 
   // What is wrong is said in a sentence with its mend, and nothing changes.
@@ -162,7 +175,10 @@ test('the whole life of a secret at the command line, which never shows it', asy
     stderr: expect.stringMatching(/others than its owner may read[\s\S]*chmod 600/) as string,
   });
   chmodSync(key, 0o600);
-  expect(await vault(['rm', 'api_token'])).toMatchObject({ code: 0, stdout: expect.stringContaining('Revoke it') as string });
+  expect(await vault(['rm', 'api_token'])).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('Revoke it') as string,
+  });
   expect(await list()).toEqual([]);
 
   expect(places({ said: said.join('\n'), database: await dump(product) }, value)).toEqual([]);
@@ -178,7 +194,10 @@ test('a secret typed in a chat is kept, deleted there, and known to every proces
   product.telegram.people.says(owner, owner, '/secret set chat_token agent:assistant host:api.example.org');
   await product.hears(owner, /Send me the value of chat_token as your next message/);
   product.telegram.people.says(owner, owner, value);
-  await product.hears(owner, /I keep chat_token, version 1\. assistant may use it at api\.example\.org\. I deleted your message\./);
+  await product.hears(
+    owner,
+    /I keep chat_token, version 1\. assistant may use it at api\.example\.org\. I deleted your message\./,
+  );
   expect(product.telegram.transcript(owner).filter(({ text }) => text.includes(value))).toEqual([]);
 
   product.telegram.people.says(owner, owner, 'what was it?');

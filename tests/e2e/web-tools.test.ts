@@ -44,9 +44,9 @@ test('an agent’s curl reaches an allowed host with a credential it never sees,
       `curl -sS http://gateway/localhost:${upstream.port}/echo`,
       `curl -sS -H 'X-Twice: $CRED{demo}' http://127.0.0.1:3128/localhost:${upstream.port}/echo`,
       'curl -sS http://example.org/',
-      `curl -sS https://localhost:${upstream.port}/ 2>&1`,
+      `curl -sSv --noproxy '' https://localhost:${upstream.port}/ 2>&1`,
       'env | grep -i proxy | sort',
-      'curl -sS --noproxy "*" --max-time 3 http://169.254.169.254/ 2>&1',
+      'curl -sS --noproxy "*" --max-time 3 http://10.1.2.3/ 2>&1',
     ].join('; echo; ');
     await using product = await Product.up({
       ...options,
@@ -66,9 +66,13 @@ test('an agent’s curl reaches an allowed host with a credential it never sees,
     expect(seen).toContain('Bearer ****');
     expect(seen).toContain('no rule covers this host for the sandbox');
     expect(seen).toContain('{ host: example.org } to the egress rules of agents/assistant.md');
+    expect(seen).toContain('a credential is put into requests to it, which a tunnel would not let in');
     expect(seen).toContain('HTTPS_PROXY=http://127.0.0.1:3128');
-    expect(seen).toMatch(/Could not resolve|Couldn't connect|Failed to connect|Network is unreachable|Immediate connect fail/);
-    for (const place of [seen, product.output, JSON.stringify(product.telegram.said(owner))]) expect(place).not.toContain(secret);
+    expect(seen).toMatch(
+      /Could not resolve|Couldn't connect|Failed to connect|Network is unreachable|Immediate connect fail/,
+    );
+    for (const place of [seen, product.output, JSON.stringify(product.telegram.said(owner))])
+      expect(place).not.toContain(secret);
 
     const rows = await product.database.query<{ body: Record<string, unknown> }>(
       `select body from audit_body where body ->> 'kind' = 'egress.request' order by (body ->> 'path')`,
@@ -95,7 +99,10 @@ test('the tools call an API, read a page and search, by rules and grants', async
         {
           toolCalls: [
             { name: 'web_search', arguments: { query: 'trains' } },
-            { name: 'http_request', arguments: { url: `https://localhost:${upstream.port}/echo`, method: 'POST', body: '{"a":1}' } },
+            {
+              name: 'http_request',
+              arguments: { url: `https://localhost:${upstream.port}/echo`, method: 'POST', body: '{"a":1}' },
+            },
             { name: 'web_fetch', arguments: { url: `https://localhost:${upstream.port}/page` } },
             { name: 'web_fetch', arguments: { url: 'https://example.org/' } },
             { name: 'http_request', arguments: { url: `https://127.0.0.1:${upstream.port}/x` } },

@@ -52,6 +52,8 @@ export interface ModelServerOptions {
   readonly port?: number;
   /** Figures of every answer that names none. */
   readonly usage?: FakeUsage;
+  /** The file an images endpoint gives, or an error in its own words; without it there is none. */
+  readonly images?: () => Buffer | { readonly status: number; readonly message: string };
   /** How many requests are remembered; a benchmark needs few. */
   readonly logMax?: number;
 }
@@ -62,6 +64,8 @@ export interface ModelServer extends AsyncDisposable {
   readonly openAiBaseUrl: string;
   readonly anthropicBaseUrl: string;
   readonly requests: readonly LoggedRequest[];
+  /** Bodies of requests for pictures, which `images` answers. */
+  readonly imageRequests: readonly unknown[];
   /** Requests served since the start or the last `use`, also those no longer remembered. */
   requestCount(): number;
   /** Connections accepted since the start. */
@@ -82,6 +86,7 @@ export async function startModelServer(options: ModelServerOptions): Promise<Mod
   let count = 0;
   let connections = 0;
   const requests: LoggedRequest[] = [];
+  const imageRequests: unknown[] = [];
   const sockets = new Set<Socket>();
   const logMax = options.logMax ?? 1000;
   const use = (next: Script): void => {
@@ -112,6 +117,20 @@ export async function startModelServer(options: ModelServerOptions): Promise<Mod
       response.end(JSON.stringify(requests.map(({ wire, body }) => ({ wire, body }))));
       return;
     }
+    if (options.images !== undefined && path.endsWith('/images/generations')) {
+      imageRequests.push(JSON.parse(text));
+      const image = options.images();
+      const isFile = Buffer.isBuffer(image);
+      response.writeHead(isFile ? 200 : image.status, { 'content-type': 'application/json' });
+      response.end(
+        JSON.stringify(
+          isFile
+            ? { created: 1, data: [{ b64_json: image.toString('base64') }] }
+            : { error: { message: image.message } },
+        ),
+      );
+      return;
+    }
     const wire = wireOf(path);
     if (wire === undefined) {
       response.writeHead(404, { 'content-type': 'application/json' }).end('{"error":{"message":"no such path"}}');
@@ -136,6 +155,7 @@ export async function startModelServer(options: ModelServerOptions): Promise<Mod
     openAiBaseUrl: `http://127.0.0.1:${address.port}/v1`,
     anthropicBaseUrl: `http://127.0.0.1:${address.port}`,
     requests,
+    imageRequests,
     requestCount: () => count,
     connectionCount: () => connections,
     openConnections: () => sockets.size,

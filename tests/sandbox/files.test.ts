@@ -23,11 +23,11 @@ afterAll(async () => await stage[Symbol.asyncDispose]());
 describe('files', () => {
   test('what was written is read, appended to and replaced', async () => {
     expect(await write('a/b/note.txt', 'zwölf 漢 🚂\n')).toEqual({ bytes: 16 });
-    expect(await read('/workspace/a/b/note.txt')).toEqual({ text: 'zwölf 漢 🚂\n', totalBytes: 16 });
+    expect(await read('/workspace/a/b/note.txt')).toEqual({ text: 'zwölf 漢 🚂\n', totalBytes: 16, nextOffset: 16 });
     await write('a/b/note.txt', 'more', true);
     expect((await read('a/./b/../b/note.txt')).text).toBe('zwölf 漢 🚂\nmore');
     await write('a/b/note.txt', '');
-    expect(await read('a/b/note.txt')).toEqual({ text: '', totalBytes: 0 });
+    expect(await read('a/b/note.txt')).toEqual({ text: '', totalBytes: 0, nextOffset: 0 });
   });
 
   test('a file is read in parts that never break a character', async () => {
@@ -36,9 +36,28 @@ describe('files', () => {
     let offset = 0;
     for (let part = await read('long.txt', 0, 1000); part.text !== ''; part = await read('long.txt', offset, 1000)) {
       text += part.text;
-      offset += Buffer.byteLength(part.text);
+      offset = part.nextOffset;
     }
     expect(text).toBe('é漢🚂'.repeat(1000));
+  });
+
+  test('a file that is no UTF-8, or full of NUL, is read to its end without leaving anything out', async () => {
+    await sandbox.writeFile('latin', Buffer.from('Grüße an Jürgen, '.repeat(500), 'latin1'), { append: false, signal });
+    await sandbox.writeFile('nul', Buffer.from('a\0b\0'.repeat(2000)), { append: false, signal });
+    for (const [file, expected] of [
+      ['latin', 'Gr\uFFFD\uFFFDe an J\uFFFDrgen, '.repeat(500)],
+      ['nul', 'ab'.repeat(2000)],
+    ] as const) {
+      let text = '';
+      let offset = 0;
+      for (;;) {
+        const part = await read(file, offset, 101);
+        if (part.nextOffset === offset) break;
+        text += part.text;
+        offset = part.nextOffset;
+      }
+      expect(text).toBe(expected);
+    }
   });
 
   test('bytes of any kind and an attachment of the largest size come back as they were', async () => {

@@ -1,6 +1,5 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -22,9 +21,15 @@ afterAll(async () => {
 /** Loop devices whose file is below our folder. */
 const attached = () => {
   const { stdout } = spawnSync('losetup', ['-n', '-O', 'BACK-FILE', '-a'], { encoding: 'utf8' });
-  return stdout.split('\n').filter((line) => line.includes(folder)).join('\n');
+  return stdout
+    .split('\n')
+    .filter((line) => line.includes(folder))
+    .join('\n');
 };
-const mounted = () => readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => line.includes(folder));
+const mounted = () =>
+  readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(folder));
 const fill = 'head -c 200m /dev/zero > big';
 
 describe('a workspace that is a file system of its own', () => {
@@ -116,7 +121,9 @@ except OSError as e: print(e.errno, n)'`;
     await vi.waitFor(() => expect(attached()).not.toContain(sessionId), 5000);
     const image = path.join(folder, `${workspaceVolume(sessionId)}.img`);
     // The primary superblock: e2fsck finds the backup.
-    expect(spawnSync('dd', ['if=/dev/zero', `of=${image}`, 'bs=1024', 'seek=1', 'count=1', 'conv=notrunc']).status).toBe(0);
+    expect(
+      spawnSync('dd', ['if=/dev/zero', `of=${image}`, 'bs=1024', 'seek=1', 'count=1', 'conv=notrunc']).status,
+    ).toBe(0);
     expect((await run(await stage.open(stage.worker({}, options), sessionId), 'cat file')).output).toBe('kept\n');
   });
 });

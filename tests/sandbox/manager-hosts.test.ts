@@ -107,15 +107,18 @@ test('a session stays with its files; new ones go where there is room, and never
   const worker = stage.worker({}, on(away, here(), farHost()));
   expect((await run(await stage.open(worker, first), 'cat file')).output).toBe('kept\n');
   expect((await run(await stage.open(worker, second), 'echo new')).output).toBe('new\n');
-  const [place] = await database.query<{ host: string }>('select host from sandbox_place where session_id = $1', [second]);
+  const [place] = await database.query<{ host: string }>('select host from sandbox_place where session_id = $1', [
+    second,
+  ]);
   expect(['here', 'far']).toContain(place?.host);
 });
 
 test('a host that is away fails its own sessions only, and one that was taken out says how to put it back', async () => {
   const sessionId = stage.newSession();
-  await database.query("insert into sandbox_place (session_id, host, workspace, disk) values ($1, 'away', $1, 'watched')", [
-    sessionId,
-  ]);
+  await database.query(
+    "insert into sandbox_place (session_id, host, workspace, disk) values ($1, 'away', $1, 'watched')",
+    [sessionId],
+  );
   const worker = stage.worker({}, on(here(), away));
   await expect(stage.open(worker, sessionId)).rejects.toMatchObject({
     code: 'sandbox.unavailable',
@@ -137,7 +140,9 @@ test('what a worker far away left is swept once it has been silent; what it stil
   const sweeper = stage.worker({ removeAfterMs: 200 }, on(farHost()));
   await sweeper.sweep();
   expect((await stage.container(sessionId))?.State.Running).toBe(true);
-  await database.query("update sandbox_place set seen_at = now() - interval '10 minutes' where session_id = $1", [sessionId]);
+  await database.query("update sandbox_place set seen_at = now() - interval '10 minutes' where session_id = $1", [
+    sessionId,
+  ]);
   await vi.waitFor(async () => {
     await sweeper.sweep();
     expect(await stage.container(sessionId)).toBeUndefined();

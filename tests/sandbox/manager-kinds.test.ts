@@ -38,7 +38,9 @@ function greetingGateway(seen: Seen): OpenGateway {
   return async (spec, socketPath) => {
     seen.specs.push(spec);
     const server = createServer((socket) => socket.end(`gateway of ${spec.sessionId}\n`));
-    await new Promise<void>((resolve) => server.listen({ path: socketPath, readableAll: true, writableAll: true }, resolve));
+    await new Promise<void>((resolve) =>
+      server.listen({ path: socketPath, readableAll: true, writableAll: true }, resolve),
+    );
     return {
       update: (now) => seen.specs.push(now),
       [Symbol.asyncDispose]: async () => {
@@ -70,7 +72,10 @@ test('a browser’s container is apart from the shell’s: other limits, no file
     CapDrop: ['ALL'],
   });
   await worker.forget(sessionId);
-  expect([await containerOf(sessionId, 'core'), await containerOf(sessionId, 'browser')]).toEqual([undefined, undefined]);
+  expect([await containerOf(sessionId, 'core'), await containerOf(sessionId, 'browser')]).toEqual([
+    undefined,
+    undefined,
+  ]);
 });
 
 test('without an image for browsers there is none, and the mend says so', async () => {
@@ -121,7 +126,10 @@ test('a sandbox is not started without the gateway its agent asks for, nor with 
     throw new Error('address in use');
   };
   const failing = stage.worker({}, { openGateway: broken }).open(spec, signal);
-  await expect(failing).rejects.toMatchObject({ code: 'sandbox.unavailable', message: expect.stringContaining('gateway') });
+  await expect(failing).rejects.toMatchObject({
+    code: 'sandbox.unavailable',
+    message: expect.stringContaining('gateway'),
+  });
   expect(await containerOf(sessionId, 'core')).toBeUndefined();
 });
 

@@ -19,7 +19,10 @@ const containersOf = async (stage: SandboxStage) =>
   await stage.engine.listContainers({ all: true, filters: { label: [`${labels.instance}=${stage.instance}`] } });
 
 /** A worker that keeps one container ready, and when it does. */
-async function openReady(stage: SandboxStage, limits = {}): Promise<{ worker: DockerSandboxes; stop: () => Promise<void> }> {
+async function openReady(
+  stage: SandboxStage,
+  limits = {},
+): Promise<{ worker: DockerSandboxes; stop: () => Promise<void> }> {
   const worker = stage.worker({ poolSize: 1, ...limits });
   const stopping = new AbortController();
   const keeping = worker.keepReady(stopping.signal);
@@ -113,13 +116,20 @@ test('a worker that stops leaves no ready container and no workspace of one', as
 test('a worker that dies leaves a ready container, and the next sweep takes it with its workspace', async () => {
   await using stage = openStage();
   const { instance, socketDirectory, workspaceDirectory } = stage;
-  const options = { dockerHost: inject('dockerHost'), image: inject('sandboxImage'), instance, socketDirectory, workspaceDirectory };
+  const options = {
+    dockerHost: inject('dockerHost'),
+    image: inject('sandboxImage'),
+    instance,
+    socketDirectory,
+    workspaceDirectory,
+  };
   const program = path.resolve(import.meta.dirname, '../support/ready-worker.ts');
   const child = spawn(process.execPath, [program, JSON.stringify(options)], { stdio: 'ignore' });
   const gone = new Promise((resolve) => child.once('exit', resolve));
   const isReady = async () => {
     const [container] = await containersOf(stage);
-    const log = container === undefined ? '' : (await stage.engine.getContainer(container.Id).top()).Processes.join(' ');
+    const log =
+      container === undefined ? '' : (await stage.engine.getContainer(container.Id).top()).Processes.join(' ');
     return log.includes('toolbox');
   };
   await vi.waitFor(async () => expect(await isReady()).toBe(true), 20_000);

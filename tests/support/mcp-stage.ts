@@ -11,8 +11,8 @@ import { type McpTool, selectTools } from '#core/mcp/tool-store.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
 import { openFileKek } from '#core/vault/file-kek.ts';
 import { createGuardedFetch } from '#workers/egress/guarded-fetch.ts';
-import { createMcpTools } from '#workers/mcp/mcp-tools.ts';
 import { McpServers } from '#workers/mcp/mcp-servers.ts';
+import { createMcpTools } from '#workers/mcp/mcp-tools.ts';
 import { type Logins, openLogins } from '#workers/mcp/open-logins.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
 import type { Tool, ToolContext, ToolResult } from '#workers/tools/tool.ts';
@@ -33,6 +33,8 @@ export class McpStage implements AsyncDisposable {
   readonly credentials = new Map<string, string>();
   readonly learned: string[] = [];
   baseUrl: string | undefined = 'http://127.0.0.1:1';
+  /** Programs of this machine, unless a test has containers. */
+  openSandbox: (sessionId: string) => Promise<Sandbox> = async () => await Promise.resolve(this.pipes.sandbox);
   #workers: McpServers[] = [];
 
   private constructor(database: TestDatabase, owner: string) {
@@ -141,8 +143,12 @@ export class McpWorker {
     this.servers = servers;
     this.clients = clients;
     this.logins = logins;
-    const openSandbox = async (): Promise<Sandbox> => await Promise.resolve(stage.pipes.sandbox);
-    this.#toolsOf = createMcpTools({ db: stage.database.db, log, servers: clients, openSandbox });
+    this.#toolsOf = createMcpTools({
+      db: stage.database.db,
+      log,
+      servers: clients,
+      openSandbox: async (_agent, { sessionId }) => await stage.openSandbox(sessionId),
+    });
   }
 
   get agent(): AgentProfile {
@@ -160,11 +166,12 @@ export class McpWorker {
 
   /** Looks at a server without an agent, as the command line does. */
   async look(name: string): Promise<readonly McpTool[]> {
+    const sessionId = newId();
     const session = {
-      sessionId: newId(),
+      sessionId,
       agentName: 'tester',
       personId: this.#stage.owner,
-      sandbox: async () => await Promise.resolve(this.#stage.pipes.sandbox),
+      sandbox: async () => await this.#stage.openSandbox(sessionId),
     };
     return await this.clients.look(this.clients.require(name), session, AbortSignal.timeout(20_000));
   }
@@ -187,7 +194,7 @@ export class McpWorker {
       agent: this.agent,
       origin: work.origin,
       signal: options.signal ?? AbortSignal.timeout(30_000),
-      sandbox: async () => await Promise.resolve(this.#stage.pipes.sandbox),
+      sandbox: async () => await this.#stage.openSandbox(work.sessionId),
       progress: (text) => this.progress.push(text),
     };
     try {

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { inject } from 'vitest';
 import { labels, workspaceVolume } from '#workers/sandbox/container-spec.ts';
-import { type ModelServer, type Script, startModelServer } from '../fakes/model-server.ts';
+import { type ModelServer, type ModelServerOptions, type Script, startModelServer } from '../fakes/model-server.ts';
 import { FakeTelegram } from '../fakes/telegram/fake-telegram.ts';
 import { openTestDatabase, type TestDatabase } from './database.ts';
 
@@ -24,6 +24,8 @@ interface TestAgent {
 export interface ProductOptions {
   readonly agents?: readonly TestAgent[];
   readonly script?: Script;
+  /** What the vendor's images endpoint gives. */
+  readonly images?: ModelServerOptions['images'];
   readonly env?: Readonly<Record<string, string>>;
   /** Lines of `switchyard.yaml`. */
   readonly yaml?: string;
@@ -75,7 +77,10 @@ export class Product implements AsyncDisposable {
     const folder = mkdtempSync(path.join(tmpdir(), 'sw-e2e-'));
     const agentsDir = path.join(folder, 'agents');
     const telegram = await FakeTelegram.start();
-    const model = await startModelServer({ script: options.script ?? [{ text: 'Hello.' }] });
+    const model = await startModelServer({
+      script: options.script ?? [{ text: 'Hello.' }],
+      ...(options.images === undefined ? {} : { images: options.images }),
+    });
     const database = await openTestDatabase(4);
     mkdirSync(agentsDir);
     for (const agent of options.agents ?? []) {

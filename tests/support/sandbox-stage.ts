@@ -52,7 +52,15 @@ export function openSandboxStage({ below = '', places }: StageOptions = {}): San
       const log = pino({ level: process.env['SANDBOX_TEST_LOG'] ?? 'silent' });
       const worker = new DockerSandboxes(
         { log, places: places?.() ?? shared },
-        { dockerHost, image: inject('sandboxImage'), instance, socketDirectory, workspaceDirectory, limits, ...options },
+        {
+          dockerHost,
+          image: inject('sandboxImage'),
+          instance,
+          socketDirectory,
+          workspaceDirectory,
+          limits,
+          ...options,
+        },
       );
       workers.push(worker);
       return worker;

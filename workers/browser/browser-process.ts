@@ -13,7 +13,7 @@ import {
 import { LineReader } from './line-reader.ts';
 
 /** The driver in the image; see `sandbox-image/browser`. */
-const argv = ['node', '/usr/local/lib/switchyard/browser/driver.ts'];
+const argv = ['node', '/usr/local/lib/switchyard/browser/driver.js'];
 
 /** The driver answers within a command's time and a little; after this much more it is taken for dead. */
 const answerGraceMs = 6_000;

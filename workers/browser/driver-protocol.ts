@@ -5,6 +5,12 @@ import { z } from 'zod';
  * driver runs beside the web pages it shows, so nothing it says is believed: every line is capped and checked here.
  */
 
+/**
+ * Raised when what is said changes. The image of browsers carries it as a label, so that an older one is built anew;
+ * `sandbox-image/build` reads it from this line.
+ */
+export const driverVersion = 1;
+
 /** Longest line from the driver, in bytes. */
 export const replyBytesMax = 512 * 1024;
 

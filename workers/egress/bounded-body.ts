@@ -25,7 +25,10 @@ export function boundedBody(
     const decoder = decoderOf(name);
     if (decoder === undefined) {
       body.destroy();
-      throw new AppError('egress.unreachable', `${host} answered in the encoding ${name.slice(0, 40)}, which is not known.`);
+      throw new AppError(
+        'egress.unreachable',
+        `${host} answered in the encoding ${name.slice(0, 40)}, which is not known.`,
+      );
     }
     return decoder;
   });

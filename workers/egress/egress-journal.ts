@@ -31,7 +31,9 @@ interface Account {
   /** Requests that may still be made in this minute, growing back evenly. */
   tokens: number;
   filledAt: number;
-  bytes: number;
+  /** Bytes of today that are in the database, and those that are on their way there or still moving. */
+  stored: number;
+  unsaved: number;
   countedAt: number;
   day: string;
   /** A refusal for pace is on record in this minute: a loop must not fill the audit. */
@@ -53,14 +55,23 @@ export class EgressJournal implements AsyncDisposable {
   }
 
   /** Takes one request into account and says whether it may be made. Refusals are put on record here. */
-  async admit(record: Pick<EgressRecord, 'sessionId' | 'agent' | 'from' | 'method' | 'host' | 'port' | 'path'>): Promise<Admission> {
+  async admit(
+    record: Pick<EgressRecord, 'sessionId' | 'agent' | 'from' | 'method' | 'host' | 'port' | 'path'>,
+  ): Promise<Admission> {
     if (this.#pending.length >= pendingMax) {
-      return { ok: false, reason: 'Requests cannot be put on record at the moment; try again soon.', retryAfterSeconds: 10 };
+      return {
+        ok: false,
+        reason: 'Requests cannot be put on record at the moment; try again soon.',
+        retryAfterSeconds: 10,
+      };
     }
     const account = await this.#accountOf(record.sessionId);
     const now = this.#deps.clock.now().getTime();
     const { requestsPerMinute, bytesPerDay } = this.#bounds;
-    account.tokens = Math.min(requestsPerMinute, account.tokens + ((now - account.filledAt) / minuteMs) * requestsPerMinute);
+    account.tokens = Math.min(
+      requestsPerMinute,
+      account.tokens + ((now - account.filledAt) / minuteMs) * requestsPerMinute,
+    );
     account.filledAt = now;
     const refuse = (reason: string, retryAfterSeconds: number): Admission => {
       if (now - account.toldAt >= minuteMs) {
@@ -72,18 +83,30 @@ export class EgressJournal implements AsyncDisposable {
     if (account.tokens < 1) {
       return refuse(`More than ${requestsPerMinute} requests a minute; slow down.`, Math.ceil(60 / requestsPerMinute));
     }
-    const bytesLeft = bytesPerDay - account.bytes;
+    const bytesLeft = bytesPerDay - account.stored - account.unsaved;
     if (bytesLeft <= 0) {
-      return refuse(`The ${bytesPerDay} bytes a session may move in a day are used up; it goes on at midnight UTC.`, 3600);
+      return refuse(
+        `The ${bytesPerDay} bytes a session may move in a day are used up; it goes on at midnight UTC.`,
+        3600,
+      );
     }
     account.tokens -= 1;
     return { ok: true, bytesLeft };
   }
 
-  /** Puts a request on record; it is in the database soon after, in the order of the calls. */
+  /** Counts bytes as they move, so that requests side by side share the day's bound. @returns whether more may move. */
+  spend(sessionId: string, bytes: number): boolean {
+    const account = this.#accounts.get(sessionId);
+    if (account === undefined) return true;
+    account.unsaved += bytes;
+    return account.stored + account.unsaved <= this.#bounds.bytesPerDay;
+  }
+
+  /**
+   * Puts a request on record, whose bytes were spent before; it is in the database soon after, in the order of the
+   * calls.
+   */
   record(record: EgressRecord): void {
-    const account = this.#accounts.get(record.sessionId);
-    if (account !== undefined) account.bytes += record.sentBytes + record.receivedBytes;
     this.#pending.push(record);
     this.#writing ??= this.#write().finally(() => {
       this.#writing = undefined;
@@ -108,11 +131,18 @@ export class EgressJournal implements AsyncDisposable {
       try {
         await recordEgress(this.#deps, batch);
         this.#pending = this.#pending.slice(batch.length);
+        for (const { sessionId, sentBytes, receivedBytes } of batch) {
+          const account = this.#accounts.get(sessionId);
+          if (account === undefined) continue;
+          account.stored += sentBytes + receivedBytes;
+          account.unsaved -= sentBytes + receivedBytes;
+        }
       } catch (err) {
         this.#deps.log.error({ err, waiting: this.#pending.length }, 'requests to the outside could not be recorded');
         if (this.#closing.signal.aborted) {
           // The log is the last place that can have them.
-          for (const record of this.#pending) this.#deps.log.error({ record }, 'request to the outside without a record');
+          for (const record of this.#pending)
+            this.#deps.log.error({ record }, 'request to the outside without a record');
           this.#pending = [];
           return;
         }
@@ -128,15 +158,21 @@ export class EgressJournal implements AsyncDisposable {
     const known = this.#accounts.get(sessionId);
     if (known !== undefined && now - known.countedAt < countedMs && known.day === day) return known;
     for (const [id, account] of this.#accounts) {
-      if (id !== sessionId && now - account.filledAt > 2 * countedMs) this.#accounts.delete(id);
+      if (account.unsaved <= 0 && now - account.filledAt > 2 * countedMs) this.#accounts.delete(id);
     }
-    const account: Account = known ?? { tokens: this.#bounds.requestsPerMinute, filledAt: now, bytes: 0, countedAt: now, day, toldAt: 0 };
+    const account: Account = known ?? {
+      tokens: this.#bounds.requestsPerMinute,
+      filledAt: now,
+      stored: 0,
+      unsaved: 0,
+      countedAt: now,
+      day,
+      toldAt: 0,
+    };
     this.#accounts.set(sessionId, account);
     account.countedAt = now;
     account.day = day;
-    const waiting = this.#pending.filter((record) => record.sessionId === sessionId);
-    const stored = await egressBytesToday(this.#deps, sessionId);
-    account.bytes = waiting.reduce((sum, record) => sum + record.sentBytes + record.receivedBytes, stored);
+    account.stored = await egressBytesToday(this.#deps, sessionId);
     return account;
   }
 }

@@ -35,6 +35,10 @@ export async function forwardRequest(
     path: pathForRecord(url),
   } as const;
   const moved = { sentBytes: 0, receivedBytes: 0 };
+  const move = (key: keyof typeof moved, bytes: number): void => {
+    moved[key] += bytes;
+    if (!deps.journal.spend(spec.sessionId, bytes)) throw new AppError('egress.too_large', 'The bytes of this day are used up.');
+  };
   const record = (end: Pick<EgressRecord, 'verdict'> & Partial<EgressRecord>): void => {
     deps.journal.record({ ...about, ...moved, tookMs: Math.round(performance.now() - startedAt), ...end });
   };
@@ -58,18 +62,26 @@ export async function forwardRequest(
     const error = toAppError(err);
     record({ verdict: 'refused', reason: error.code });
     if (!error.isForChat) deps.log.error({ err, sessionId: spec.sessionId }, 'credential could not be opened');
-    return refuse(request, response, 403, error.isForChat ? error.text : 'A credential could not be opened; the operator can see why.');
+    return refuse(
+      request,
+      response,
+      403,
+      error.isForChat ? error.text : 'A credential could not be opened; the operator can see why.',
+    );
   }
 
   const credentials = prepared.names.length === 0 ? {} : { credentials: prepared.names };
   const bytesMax = Math.min(deps.limits.responseBytesMax, admission.bytesLeft);
   const stop = new AbortController();
-  const timer = setTimeout(() => stop.abort(new AppError('egress.timeout', `${url.host} took too long.`)), deps.limits.totalMs);
+  const timer = setTimeout(
+    () => stop.abort(new AppError('egress.timeout', `${url.host} took too long.`)),
+    deps.limits.totalMs,
+  );
   // Whoever asked has gone; nobody is left to answer.
   response.once('close', () => stop.abort(new AppError('egress.unreachable', 'The sandbox closed the connection.')));
   let status: number | undefined;
   try {
-    const body = hasBody(request) ? countedUpload(request, deps.limits.requestBytesMax, url.host, moved) : undefined;
+    const body = hasBody(request) ? countedUpload(request, deps.limits.requestBytesMax, url.host, move) : undefined;
     if (request.headers.expect !== undefined) response.writeContinue();
     const answer = await deps.sender.send({
       url,
@@ -124,7 +136,8 @@ function countedUpload(
   host: string,
   moved: { sentBytes: number },
 ): Readable {
-  const tooLarge = () => new AppError('egress.too_large', `The request to ${host} has more than the ${bytesMax} bytes allowed.`);
+  const tooLarge = () =>
+    new AppError('egress.too_large', `The request to ${host} has more than the ${bytesMax} bytes allowed.`);
   if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge();
   const counted = new Transform({
     transform(chunk: Buffer, _encoding, done) {
@@ -192,7 +205,9 @@ async function carryBack(
         const left = chunk.length - (moved.receivedBytes - bytesMax);
         if (left > 0) this.push(chunk.subarray(0, left));
         moved.receivedBytes = bytesMax;
-        done(new AppError('egress.too_large', `The answer of ${url.host} is larger than the ${bytesMax} bytes allowed.`));
+        done(
+          new AppError('egress.too_large', `The answer of ${url.host} is larger than the ${bytesMax} bytes allowed.`),
+        );
       } else done(null, chunk);
     },
   });
@@ -205,7 +220,8 @@ async function carryBack(
 /** A redirect to https would leave the way on which credentials are put in; it is led back onto it. */
 function rebase(location: string, url: URL, base: string): string {
   const target = URL.parse(location, url.href);
-  if (target === null || target.protocol !== 'https:' || target.username !== '' || target.password !== '') return location;
+  if (target === null || target.protocol !== 'https:' || target.username !== '' || target.password !== '')
+    return location;
   return `${base}/${target.host}${target.pathname}${target.search}${target.hash}`;
 }
 

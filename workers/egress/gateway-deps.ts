@@ -8,7 +8,7 @@ import type { HopSender } from './send-hop.ts';
 /** What the gateways of one worker share. */
 export interface GatewayDeps {
   readonly log: Log;
-  readonly journal: Pick<EgressJournal, 'admit' | 'record'>;
+  readonly journal: Pick<EgressJournal, 'admit' | 'spend' | 'record'>;
   readonly credentials: CredentialSource;
   /** Makes the requests; guarded with the same `reach` as the tunnels. */
   readonly sender: Pick<HopSender, 'send'>;

@@ -12,7 +12,14 @@ export type GatewayTarget =
   | { readonly ok: false; readonly status: number; readonly reason: string };
 
 /** Names under which the gateway itself is spoken to; there is no such host outside. */
-const ownNames: readonly string[] = ['gateway', 'gateway:80', 'localhost:3128', '127.0.0.1:3128', 'localhost', '127.0.0.1'];
+const ownNames: readonly string[] = [
+  'gateway',
+  'gateway:80',
+  'localhost:3128',
+  '127.0.0.1:3128',
+  'localhost',
+  '127.0.0.1',
+];
 const ownAuthority = /^http:\/\/(gateway(?::80)?|localhost:3128|127\.0\.0\.1:3128)(?=[/?]|$)/i;
 const refuse = (reason: string, status = 400): GatewayTarget => ({ ok: false, status, reason });
 
@@ -38,7 +45,8 @@ export function readTarget(request: IncomingMessage): GatewayTarget {
     }
     return readInner(raw.slice(own?.[0].length ?? 0), `http://${own?.[1] ?? host}`);
   }
-  if (!/^http:\/\//i.test(raw)) return refuse('Only http:// is asked for like this; https goes by CONNECT or by http://gateway/<host>/<path>.');
+  if (!/^http:\/\//i.test(raw))
+    return refuse('Only http:// is asked for like this; https goes by CONNECT or by http://gateway/<host>/<path>.');
   const authority = /^http:\/\/([^/?]*)/i.exec(raw)?.[1] ?? '';
   if (authority.includes('@')) return refuse('The address carries a user name or password.');
   const url = URL.parse(raw);

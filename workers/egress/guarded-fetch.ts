@@ -62,7 +62,10 @@ export function createGuardedFetch(options: GuardedFetchOptions = {}): typeof fe
     let headers = headersOf(request.headers);
     const sent = Buffer.from(await request.arrayBuffer());
     if (sent.length > requestBytesMax) {
-      throw new AppError('egress.too_large', `The request to ${url.host} has ${sent.length} bytes; ${requestBytesMax} are allowed.`);
+      throw new AppError(
+        'egress.too_large',
+        `The request to ${url.host} has ${sent.length} bytes; ${requestBytesMax} are allowed.`,
+      );
     }
     let body = sent.length === 0 && !['POST', 'PUT', 'PATCH'].includes(method) ? undefined : sent;
     const late = new AbortController();
@@ -83,13 +86,21 @@ export function createGuardedFetch(options: GuardedFetchOptions = {}): typeof fe
         });
         const target = request.redirect === 'manual' ? undefined : redirectOf(answer, url);
         if (target === undefined) {
-          return toResponse(answer, { url, method, isRedirected: redirects > 0, bytesMax: responseBytesMax, signal, timer });
+          return toResponse(answer, {
+            url,
+            method,
+            isRedirected: redirects > 0,
+            bytesMax: responseBytesMax,
+            signal,
+            timer,
+          });
         }
         answer.body.destroy();
         answer.body.on('error', () => undefined);
         if (request.redirect === 'error') throw refused(url, 'it redirects, and that was not wanted');
         if (redirects === redirectsMax) throw refused(url, `it redirects more than ${redirectsMax} times`);
-        if (url.protocol === 'https:' && target.protocol !== 'https:') throw refused(url, 'it redirects from https to http');
+        if (url.protocol === 'https:' && target.protocol !== 'https:')
+          throw refused(url, 'it redirects from https to http');
         if ((answer.status === 303 && method !== 'HEAD') || (answer.status < 303 && method === 'POST')) {
           method = 'GET';
           body = undefined;
@@ -110,7 +121,16 @@ export function createGuardedFetch(options: GuardedFetchOptions = {}): typeof fe
 
 function headersOf(given: Headers): Record<string, string> {
   const headers: Record<string, string> = { accept: '*/*', 'accept-encoding': 'gzip, br', 'user-agent': 'switchyard' };
-  const framing = ['host', 'connection', 'content-length', 'transfer-encoding', 'expect', 'upgrade', 'keep-alive', 'te'];
+  const framing = [
+    'host',
+    'connection',
+    'content-length',
+    'transfer-encoding',
+    'expect',
+    'upgrade',
+    'keep-alive',
+    'te',
+  ];
   given.forEach((value, name) => {
     // Where it goes and how it is framed follows from the URL and the body alone.
     if (!framing.includes(name)) headers[name] = value;
@@ -157,7 +177,7 @@ function toResponse(
   });
   body.once('close', () => clearTimeout(timer));
   const stream: NodeWebStream<Uint8Array> = Readable.toWeb(body);
-  return named(new Response(stream as ReadableStream<Uint8Array>, { status: answer.status, headers }), about);
+  return named(new Response(stream, { status: answer.status, headers }), about);
 }
 
 /** A response that is made by hand has no address, and readers of documents need one. */

@@ -19,7 +19,14 @@ const claims: readonly string[] = ['forwarded', 'via', 'x-real-ip', 'true-client
 
 /** The headers of a request of the sandbox that go on to the other side, by lower-case name. */
 export function headersToSend(request: IncomingMessage): Record<string, string | string[]> {
-  const dropped = new Set([...hopByHop, ...claims, 'host', 'expect', 'content-length', ...namedBy(request.headers.connection)]);
+  const dropped = new Set([
+    ...hopByHop,
+    ...claims,
+    'host',
+    'expect',
+    'content-length',
+    ...namedBy(request.headers.connection),
+  ]);
   const headers: Record<string, string | string[]> = {};
   for (let index = 0; index + 1 < request.rawHeaders.length; index += 2) {
     const name = (request.rawHeaders[index] ?? '').toLowerCase();
@@ -49,10 +56,15 @@ export function headersToReturn(
   // A session that was opened with the credential stands for it.
   if (hasCredential) for (const name of ['set-cookie', 'set-cookie2', 'authentication-info']) dropped.add(name);
   return Object.fromEntries(
-    Object.entries(answer).flatMap(([name, value]) => (value === undefined || dropped.has(name) ? [] : [[name, value]])),
+    Object.entries(answer).flatMap(([name, value]) =>
+      value === undefined || dropped.has(name) ? [] : [[name, value]],
+    ),
   );
 }
 
 function namedBy(connection: string | undefined): string[] {
-  return (connection ?? '').toLowerCase().split(',').map((name) => name.trim());
+  return (connection ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim());
 }

@@ -1,5 +1,16 @@
 /** Elements whose content is no text of the page. */
-const silent: readonly string[] = ['script', 'style', 'template', 'noscript', 'svg', 'iframe', 'object', 'head', 'textarea', 'select'];
+const silent: readonly string[] = [
+  'script',
+  'style',
+  'template',
+  'noscript',
+  'svg',
+  'iframe',
+  'object',
+  'head',
+  'textarea',
+  'select',
+];
 /** Elements that go on in the same line. */
 const inline = new Set(
   'a abbr acronym b bdi bdo big cite code data del dfn em font i img ins kbd label mark q s samp small span strong sub sup time tt u var wbr'.split(

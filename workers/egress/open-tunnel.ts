@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { connect, isIP, type Socket } from 'node:net';
-import { Transform, type Duplex } from 'node:stream';
+import { type Duplex, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { decideTunnel, hostOf, portOf } from '#core/egress/decide-egress.ts';
 import type { EgressRecord } from '#core/egress/egress-record.ts';
@@ -38,7 +38,15 @@ export async function openTunnel(
   if (url === undefined) return answer(client, 400, 'CONNECT is asked for as host:port, with the same Host header.');
   const host = hostOf(url);
   const port = portOf(url);
-  const about = { sessionId: spec.sessionId, agent: spec.agent, from: 'sandbox', method: 'CONNECT', host, port, path: '' } as const;
+  const about = {
+    sessionId: spec.sessionId,
+    agent: spec.agent,
+    from: 'sandbox',
+    method: 'CONNECT',
+    host,
+    port,
+    path: '',
+  } as const;
   const moved = { sentBytes: 0, receivedBytes: 0 };
   const record = (end: Pick<EgressRecord, 'verdict'> & Partial<EgressRecord>): void => {
     deps.journal.record({ ...about, ...moved, tookMs: Math.round(performance.now() - startedAt), ...end });
@@ -65,8 +73,15 @@ export async function openTunnel(
     client.destroy(reason);
     upstream.destroy(reason);
   };
-  const onClose = onOpen({ host, port, end: () => stop(new AppError('egress.refused', `${host} is no longer allowed.`)) });
-  const late = setTimeout(() => stop(new AppError('egress.timeout', 'The tunnel was open too long.')), deps.limits.tunnelMs);
+  const onClose = onOpen({
+    host,
+    port,
+    end: () => stop(new AppError('egress.refused', `${host} is no longer allowed.`)),
+  });
+  const late = setTimeout(
+    () => stop(new AppError('egress.timeout', 'The tunnel was open too long.')),
+    deps.limits.tunnelMs,
+  );
   try {
     client.write('HTTP/1.1 200 Connection established\r\n\r\n');
     const hello = await readHello(client, head, host, deps.limits.helloMs);
@@ -76,7 +91,9 @@ export async function openTunnel(
     }
     // Long-lived and invisible inside: that it was opened is on record before its end.
     record({ verdict: 'allowed', reason: 'opened' });
-    upstream.setTimeout(deps.limits.tunnelIdleMs, () => stop(new AppError('egress.timeout', 'The tunnel was silent too long.')));
+    upstream.setTimeout(deps.limits.tunnelIdleMs, () =>
+      stop(new AppError('egress.timeout', 'The tunnel was silent too long.')),
+    );
     moved.sentBytes += hello.bytes.length;
     upstream.write(hello.bytes);
     const bound = (key: 'sentBytes' | 'receivedBytes'): Transform =>
@@ -107,7 +124,9 @@ function readAuthority(request: IncomingMessage): URL | undefined {
   if (!/^(?:[a-z0-9.-]+|\[[0-9a-f:.]+\]):\d{1,5}$/i.test(raw)) return undefined;
   const hosts = valuesOf(request, 'host');
   const names = [raw.toLowerCase(), raw.toLowerCase().replace(/:\d+$/, '')];
-  if (hosts.length !== 1 || !names.includes((hosts[0] ?? '').toLowerCase())) return undefined;
+  // HTTP/1.0 has no Host; programs that open tunnels still speak it.
+  const isOld = request.httpVersion === '1.0' && hosts.length === 0;
+  if (!isOld && (hosts.length !== 1 || !names.includes((hosts[0] ?? '').toLowerCase()))) return undefined;
   return URL.parse(`https://${raw}`) ?? undefined;
 }
 
@@ -117,7 +136,10 @@ async function dial(deps: GatewayDeps, hostname: string, port: number): Promise<
   const host = hostname.replace(/^\[(.*)\]$/, '$1');
   const socket = connect({ host, port, lookup: guardedLookup(deps.reach, port), allowHalfOpen: true });
   return await new Promise<Socket>((resolve, reject) => {
-    const timer = setTimeout(() => socket.destroy(Object.assign(new Error('connect'), { code: 'ETIMEDOUT' })), connectMs);
+    const timer = setTimeout(
+      () => socket.destroy(Object.assign(new Error('connect'), { code: 'ETIMEDOUT' })),
+      connectMs,
+    );
     socket.once('error', reject);
     socket.once('close', () => clearTimeout(timer));
     socket.once('connect', () => {
@@ -150,11 +172,18 @@ async function readHello(
     const look = (): void => {
       const hello = readClientHello(bytes);
       if (hello.state === 'partial') return;
-      if (hello.state === 'invalid') return end({ ok: false, reason: 'The tunnel does not carry TLS.' });
+      if (hello.state === 'invalid') {
+        end({ ok: false, reason: 'The tunnel does not carry TLS.' });
+        return;
+      }
       const isNamed = hello.serverName?.replace(/\.$/, '') === host;
       const isAddress = isIP(host.replace(/^\[(.*)\]$/, '$1')) !== 0 && hello.serverName === undefined;
-      if (isNamed || isAddress) return end({ ok: true, bytes });
-      end({ ok: false, reason: `The tunnel is for ${host}, but its TLS asks for ${hello.serverName?.slice(0, 100) ?? 'no name'}.` });
+      if (isNamed || isAddress) end({ ok: true, bytes });
+      else
+        end({
+          ok: false,
+          reason: `The tunnel is for ${host}, but its TLS asks for ${hello.serverName?.slice(0, 100) ?? 'no name'}.`,
+        });
     };
     const onData = (chunk: Buffer): void => {
       bytes = Buffer.concat([bytes, chunk]);
@@ -166,11 +195,12 @@ async function readHello(
   });
 }
 
-/** The end of a connection that becomes no tunnel. */
+/** The end of a connection that becomes no tunnel. Clients show at most the first line of it, so the reason is there too. */
 function answer(client: Duplex, status: number, reason: string): void {
   const text = `${reason}\n`;
+  const phrase = reason.replaceAll(/[^ -~]/g, ' ').slice(0, 400);
   client.end(
-    `HTTP/1.1 ${status} ${status === 403 ? 'Forbidden' : 'Refused'}\r\ncontent-type: text/plain; charset=utf-8\r\n` +
+    `HTTP/1.1 ${status} ${phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n` +
       `content-length: ${Buffer.byteLength(text)}\r\nx-switchyard-gateway: refused\r\nconnection: close\r\n\r\n${text}`,
   );
 }

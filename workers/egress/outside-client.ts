@@ -1,6 +1,6 @@
-import type { EgressRule } from '#core/egress/egress-rule.ts';
 import { decideEgress, hostOf, portOf } from '#core/egress/decide-egress.ts';
 import { type EgressRecord, pathForRecord } from '#core/egress/egress-record.ts';
+import type { EgressRule } from '#core/egress/egress-rule.ts';
 import { AppError, toAppError } from '#core/kit/errors.ts';
 import type { CredentialSource } from '#core/vault/credential.ts';
 import { boundedBody, readUpTo } from './bounded-body.ts';
@@ -10,14 +10,14 @@ import { createScrubber } from './scrub.ts';
 import { checkUrl, type HopAnswer, type HopSender, toEgressError } from './send-hop.ts';
 
 /** For whom a request is made. */
-export interface OutsideCaller {
+interface OutsideCaller {
   readonly sessionId: string;
   readonly turnId: string;
   readonly agent: string;
   readonly rules: readonly EgressRule[];
 }
 
-export interface OutsideRequest {
+interface OutsideRequest {
   readonly url: URL;
   readonly method: string;
   /** Lower-case names; `$CRED{name}` stands for a credential. */
@@ -92,7 +92,13 @@ export function createOutsideClient(deps: {
     let names: readonly string[] = [];
     const record = (end: Pick<EgressRecord, 'verdict'> & Partial<EgressRecord>): void => {
       const credentials = names.length === 0 ? {} : { credentials: names };
-      deps.journal.record({ ...about, ...moved, ...credentials, tookMs: Math.round(performance.now() - startedAt), ...end });
+      deps.journal.record({
+        ...about,
+        ...moved,
+        ...credentials,
+        tookMs: Math.round(performance.now() - startedAt),
+        ...end,
+      });
     };
     checkUrl(url, { allowsHttp: true, ports: 'any' });
     const admission = await deps.journal.admit(about);
@@ -108,7 +114,12 @@ export function createOutsideClient(deps: {
         agent: caller.agent,
         url,
         rule: verdict.rule,
-        headers: { accept: '*/*', 'user-agent': 'switchyard', ...Object.fromEntries(allowed), 'accept-encoding': 'gzip, br' },
+        headers: {
+          accept: '*/*',
+          'user-agent': 'switchyard',
+          ...Object.fromEntries(allowed),
+          'accept-encoding': 'gzip, br',
+        },
       });
       names = prepared.names;
       const answer = await deps.sender.send({
@@ -136,7 +147,10 @@ export function createOutsideClient(deps: {
     } catch (err) {
       const error = toEgressError(err, url, signal);
       const { code, message } = toAppError(error);
-      record({ verdict: code === 'egress.refused' || code.startsWith('credential.') ? 'refused' : 'failed', reason: message });
+      record({
+        verdict: code === 'egress.refused' || code.startsWith('credential.') ? 'refused' : 'failed',
+        reason: message,
+      });
       throw error;
     }
   };
@@ -144,7 +158,10 @@ export function createOutsideClient(deps: {
   return {
     request: async (caller, request) => {
       const late = new AbortController();
-      const timer = setTimeout(() => late.abort(new AppError('egress.timeout', `${request.url.host} took too long.`)), totalMs);
+      const timer = setTimeout(
+        () => late.abort(new AppError('egress.timeout', `${request.url.host} took too long.`)),
+        totalMs,
+      );
       const signal = AbortSignal.any([request.signal, late.signal]);
       try {
         let at = request;
@@ -155,13 +172,16 @@ export function createOutsideClient(deps: {
           const isGet = at.method === 'GET' || at.method === 'HEAD';
           const becomesGet = answer.status === 303 || (answer.status < 303 && at.method === 'POST');
           // The same host, or the same one by TLS.
-          const isSame = target.host === at.url.host && (target.protocol === at.url.protocol || target.protocol === 'https:');
+          const isSame =
+            target.host === at.url.host && (target.protocol === at.url.protocol || target.protocol === 'https:');
           if (!isSame || !(isGet || becomesGet)) return { ...answer, redirect: target };
           if (redirects === redirectsMax) {
             throw new AppError('egress.refused', `${at.url.host} redirects more than ${redirectsMax} times.`);
           }
           const { body: _body, ...rest } = at;
-          const headers = Object.fromEntries(Object.entries(at.headers).filter(([name]) => isGet || !name.startsWith('content-')));
+          const headers = Object.fromEntries(
+            Object.entries(at.headers).filter(([name]) => isGet || !name.startsWith('content-')),
+          );
           at = { ...rest, url: target, method: isGet ? at.method : 'GET', headers };
         }
       } finally {
@@ -183,7 +203,10 @@ async function readBody(
   }
   const encoding = answer.headers['content-encoding'];
   // One byte more, so that the reader sees that there is more, and the decoder still stops a flood.
-  return await readUpTo(boundedBody(answer.body, { encoding, bytesMax: bytesMax + (1 << 20), host: url.host }), bytesMax);
+  return await readUpTo(
+    boundedBody(answer.body, { encoding, bytesMax: bytesMax + (1 << 20), host: url.host }),
+    bytesMax,
+  );
 }
 
 function redirectOf(answer: OutsideAnswer): URL | undefined {

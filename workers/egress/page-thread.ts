@@ -26,7 +26,9 @@ interface Walked {
   readonly parentNode: Walked | null;
 }
 
-function read(): { readonly kind: 'page'; readonly title: string; readonly markdown: string } | { readonly kind: 'deep' } {
+function read():
+  | { readonly kind: 'page'; readonly title: string; readonly markdown: string }
+  | { readonly kind: 'deep' } {
   // Without a root element the parser gives a bare list of nodes.
   const { document } = parseHTML(/<html[\s>]/i.test(html) ? html : `<html><body>${html}</body></html>`);
   if (!isFlat(document.documentElement)) return { kind: 'deep' };

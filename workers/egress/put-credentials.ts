@@ -40,7 +40,10 @@ export async function putCredentials(
     const value = await deps.credentials.resolve(name, { agent, host });
     // A line break in a value would begin another header.
     if (/[\r\n\0]/.test(value)) {
-      throw new AppError('egress.refused', `The credential ${name} holds a line break and cannot be put into a header.`);
+      throw new AppError(
+        'egress.refused',
+        `The credential ${name} holds a line break and cannot be put into a header.`,
+      );
     }
     names.add(name);
     secrets.add(value);

@@ -38,8 +38,12 @@ export class GatewayServer implements SandboxGateway {
     const { server } = bound;
     server.on('request', (request, response) => this.#forward(request, response));
     // With a listener of its own, a refused upload is not asked for first.
-    server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => this.#forward(request, response));
-    server.on('connect', (request: IncomingMessage, client: Duplex, head: Buffer) => this.#tunnel(request, client, head));
+    server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
+      this.#forward(request, response),
+    );
+    server.on('connect', (request: IncomingMessage, client: Duplex, head: Buffer) =>
+      this.#tunnel(request, client, head),
+    );
     server.on('clientError', (err: NodeJS.ErrnoException, socket: Duplex) => answerError(err, socket));
     server.on('error', (err) => deps.log.warn({ err, sessionId: spec.sessionId }, 'gateway of a sandbox failed'));
   }

@@ -20,6 +20,7 @@ export interface Scrubber {
  */
 export function createScrubber(values: readonly string[]): Scrubber {
   const forms = distinct(values.filter((value) => Buffer.byteLength(value) >= valueBytesMin).flatMap(formsOf));
+  const byFirst = Map.groupBy(forms, (form) => form[0] ?? 0);
   const longest = Math.max(0, ...forms.map((form) => form.length));
   return {
     text: (text) => {
@@ -38,7 +39,7 @@ export function createScrubber(values: readonly string[]): Scrubber {
           const joined = Buffer.concat([held, chunk]);
           overwrite(joined, forms);
           // Held back is what may be the beginning of a value, and no more: a waiting reader gets all the rest.
-          const kept = beginningLength(joined, forms, longest);
+          const kept = beginningLength(joined, byFirst, longest);
           held = joined.subarray(joined.length - kept);
           done(null, joined.subarray(0, joined.length - kept));
         },
@@ -62,10 +63,11 @@ function overwrite(bytes: Buffer, forms: readonly Buffer[]): boolean {
 }
 
 /** Length of the longest end of `bytes` that is the beginning of a form. */
-function beginningLength(bytes: Buffer, forms: readonly Buffer[], longest: number): number {
+function beginningLength(bytes: Buffer, byFirst: ReadonlyMap<number, readonly Buffer[]>, longest: number): number {
   for (let length = Math.min(longest - 1, bytes.length); length > 0; length--) {
-    const end = bytes.subarray(bytes.length - length);
-    if (forms.some((form) => form.length > length && end.equals(form.subarray(0, length)))) return length;
+    const at = bytes.length - length;
+    const forms = byFirst.get(bytes[at] ?? -1);
+    if (forms?.some((form) => form.length > length && bytes.compare(form, 0, length, at) === 0) === true) return length;
   }
   return 0;
 }
@@ -90,7 +92,11 @@ function formsOf(value: string): Buffer[] {
     html.replaceAll('"', '&quot;').replaceAll("'", '&#39;'),
     ...base64Forms(bytes),
   ];
-  return [...texts.map((text) => Buffer.from(text)), Buffer.from(value, 'utf16le'), Buffer.from(value, 'utf16le').swap16()];
+  return [
+    ...texts.map((text) => Buffer.from(text)),
+    Buffer.from(value, 'utf16le'),
+    Buffer.from(value, 'utf16le').swap16(),
+  ];
 }
 
 /** The characters of base64 that are the value's alone, wherever in a longer text it stands. */

@@ -11,7 +11,7 @@ export interface SearchSettings {
   readonly searxng: { readonly url: string | undefined };
 }
 
-export interface SearchQuery {
+interface SearchQuery {
   readonly text: string;
   readonly count: number;
   /** Only what is at most this old. */
@@ -21,7 +21,7 @@ export interface SearchQuery {
   readonly signal: AbortSignal;
 }
 
-export interface SearchResult {
+interface SearchResult {
   readonly title: string;
   readonly url: string;
   readonly snippet: string;
@@ -36,7 +36,9 @@ interface Engine {
 }
 
 /** Searches the web with whichever engine is set up; the next one stands in for one that fails. */
-export type SearchWeb = (query: SearchQuery) => Promise<{ readonly engine: string; readonly results: readonly SearchResult[] }>;
+export type SearchWeb = (
+  query: SearchQuery,
+) => Promise<{ readonly engine: string; readonly results: readonly SearchResult[] }>;
 
 const braveUrl = 'https://api.search.brave.com';
 const tavilyUrl = 'https://api.tavily.com';
@@ -47,15 +49,21 @@ const text = z.string().catch('');
 const braveSchema = z.object({
   web: z
     .object({
-      results: z.array(z.object({ title: text, url: z.string(), description: text, page_age: z.string().optional().catch(undefined) })),
+      results: z.array(
+        z.object({ title: text, url: z.string(), description: text, page_age: z.string().optional().catch(undefined) }),
+      ),
     })
     .optional(),
 });
 const tavilySchema = z.object({
-  results: z.array(z.object({ title: text, url: z.string(), content: text, published_date: z.string().nullish().catch(undefined) })),
+  results: z.array(
+    z.object({ title: text, url: z.string(), content: text, published_date: z.string().nullish().catch(undefined) }),
+  ),
 });
 const searxngSchema = z.object({
-  results: z.array(z.object({ title: text, url: z.string(), content: text, publishedDate: z.string().nullish().catch(undefined) })),
+  results: z.array(
+    z.object({ title: text, url: z.string(), content: text, publishedDate: z.string().nullish().catch(undefined) }),
+  ),
 });
 
 /**
@@ -90,14 +98,16 @@ export function createSearchWeb(
       throw new AppError('egress.unreachable', `${engine} answered with something that is no JSON.`, { cause: err });
     }
   };
-  const fromVault = (name: string, host: string) => async (agent: string): Promise<string | undefined> => {
-    try {
-      return await deps.credentials.resolve(name, { agent, host });
-    } catch (err) {
-      if (toAppError(err).code.startsWith('credential.')) return undefined;
-      throw err;
-    }
-  };
+  const fromVault =
+    (name: string, host: string) =>
+    async (agent: string): Promise<string | undefined> => {
+      try {
+        return await deps.credentials.resolve(name, { agent, host });
+      } catch (err) {
+        if (toAppError(err).code.startsWith('credential.')) return undefined;
+        throw err;
+      }
+    };
   const keyOf = (own: string | undefined, name: string, url: string) => async (agent: string) =>
     own ?? (await fromVault(name, new URL(url).hostname)(agent));
 
@@ -109,7 +119,10 @@ export function createSearchWeb(
       url.searchParams.set('q', q);
       url.searchParams.set('count', String(count));
       if (freshness !== undefined) url.searchParams.set('freshness', `p${freshness[0] ?? 'y'}`);
-      const raw = await ask('Brave', url, { headers: { accept: 'application/json', 'x-subscription-token': key }, signal });
+      const raw = await ask('Brave', url, {
+        headers: { accept: 'application/json', 'x-subscription-token': key },
+        signal,
+      });
       const found = parse('Brave', braveSchema, raw).web?.results ?? [];
       return found.map((item) => ({
         title: item.title,
@@ -123,14 +136,21 @@ export function createSearchWeb(
     name: 'Tavily',
     key: keyOf(settings.tavily.key, 'tavily', settings.tavily.url ?? tavilyUrl),
     search: async ({ text: query, count, freshness, signal }, key) => {
-      const body = { query, max_results: count, search_depth: 'basic', ...(freshness === undefined ? {} : { time_range: freshness }) };
+      const body = {
+        query,
+        max_results: count,
+        search_depth: 'basic',
+        ...(freshness === undefined ? {} : { time_range: freshness }),
+      };
       const raw = await ask('Tavily', below(settings.tavily.url ?? tavilyUrl, '/search'), {
         method: 'POST',
         headers: { accept: 'application/json', 'content-type': 'application/json', authorization: `Bearer ${key}` },
         body: JSON.stringify(body),
         signal,
       });
-      return parse('Tavily', tavilySchema, raw).results.map(({ published_date, ...item }) => toResult(item, published_date));
+      return parse('Tavily', tavilySchema, raw).results.map(({ published_date, ...item }) =>
+        toResult(item, published_date),
+      );
     },
   };
   const searxng: Engine = {
@@ -195,13 +215,20 @@ function parse<T>(engine: string, schema: z.ZodType<T>, raw: unknown): T {
 function failure(engine: string, status: number): AppError {
   switch (status) {
     case 401:
-      return new AppError('egress.unreachable', `${engine} refuses the key (401).`, { mend: 'An operator sets another one.' });
+      return new AppError('egress.unreachable', `${engine} refuses the key (401).`, {
+        mend: 'An operator sets another one.',
+      });
     case 403:
       return new AppError('egress.unreachable', `${engine} refuses the search (403).`, {
-        mend: engine === 'SearXNG' ? 'Its settings.yml must list json under search.formats.' : 'An operator checks key and plan.',
+        mend:
+          engine === 'SearXNG'
+            ? 'Its settings.yml must list json under search.formats.'
+            : 'An operator checks key and plan.',
       });
     case 429:
-      return new AppError('egress.unreachable', `${engine} takes no more searches for now (429).`, { mend: 'Try again later.' });
+      return new AppError('egress.unreachable', `${engine} takes no more searches for now (429).`, {
+        mend: 'Try again later.',
+      });
     default:
       return new AppError('egress.unreachable', `${engine} answered ${status}.`);
   }

@@ -6,13 +6,13 @@ import { AppError, isAppError } from '#core/kit/errors.ts';
 import { BlockedAddressError, guardedLookup, literalRefusal, type Reach } from './reach.ts';
 
 /** Bytes of all headers of an answer. */
-export const headerBytesMax = 16_384;
+const headerBytesMax = 16_384;
 const connectMs = 10_000;
 /** Connections to one host at the same time. */
 const connectionsMax = 32;
 
 /** One request to one address; redirects are the caller's affair. */
-export interface Hop {
+interface Hop {
   readonly url: URL;
   readonly method: string;
   readonly headers: Readonly<Record<string, string | string[]>>;
@@ -145,7 +145,10 @@ function createConnector(reach: Reach): buildConnector.connector {
 }
 
 /** @throws AppError `egress.refused` for a URL no request is made to, whatever the rules are. */
-export function checkUrl(url: URL, options: { readonly allowsHttp: boolean; readonly ports: readonly number[] | 'any' }): void {
+export function checkUrl(
+  url: URL,
+  options: { readonly allowsHttp: boolean; readonly ports: readonly number[] | 'any' },
+): void {
   const refuse = (why: string) => new AppError('egress.refused', `${url.protocol}//${url.host} is refused: ${why}.`);
   if (url.protocol !== 'https:' && !(url.protocol === 'http:' && options.allowsHttp)) {
     throw refuse(options.allowsHttp ? 'only http and https are spoken' : 'only https is allowed here');

@@ -17,7 +17,7 @@ const forbiddenCommands: readonly Forbidden[] = [
   {
     why: 'it reaches for a socket the worker uses to talk to the sandbox',
     pattern:
-      /(?:^|[\s=:,@])(?:unix:(?:\/\/)?|UNIX-(?:CONNECT|LISTEN|CLIENT|SENDTO):)?\/run\/host\/\.{0,2}[^/\s]*\.sock\b/i,
+      /(?:^|[\s=:,@])(?:unix:(?:\/\/)?|UNIX-(?:CONNECT|LISTEN|CLIENT|SENDTO):)?\/run\/(?:\.?\/){0,20}host\/(?:\.?\/){0,20}[^/\s]*\.sock\b/i,
   },
   { why: 'it reaches for the socket of a container engine', pattern: /\/(?:docker|podman|containerd|crio)\.sock\b/ },
   {

@@ -15,7 +15,7 @@ export interface Directive {
 }
 
 /** More standing instructions than this are not followed anyway. */
-export const directivesMax = 5;
+const directivesMax = 5;
 
 /** Puts the most important active directives into the prompt, at most five, none below the chosen priority. */
 export function directivesHook(directives: readonly Directive[], lowest: DirectivePriority): Hook {

@@ -2,8 +2,8 @@ import {
   type AuthProvider,
   auth,
   extractWWWAuthenticateParams,
-  OAuthError,
   type OAuthDiscoveryState,
+  OAuthError,
   refreshAuthorization,
   resourceUrlFromServerUrl,
   type StoredOAuthClientInformation,
@@ -29,6 +29,7 @@ import {
   useLogin,
 } from '#core/mcp/login-store.ts';
 import type { McpServer, RemoteServer } from '#core/mcp/mcp-server.ts';
+import { clientScope, grantScope, loginScope } from '#core/mcp/seal-scopes.ts';
 import type { Sealer } from '#core/mcp/sealer.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
 import type { CredentialSource } from '#core/vault/credential.ts';
@@ -150,7 +151,7 @@ export function openLogins(deps: LoginsDeps): Logins {
       return { client_id: clientId, issuer, ...(secret === undefined ? {} : { client_secret: secret }) };
     }
     const sealed = await selectClient(db, issuer, redirect);
-    const text = sealed === undefined ? undefined : await reopen(`mcp-client|${issuer}|${redirect}`, sealed);
+    const text = sealed === undefined ? undefined : await reopen(clientScope(issuer, redirect), sealed);
     if (text === undefined) return undefined;
     return clientSchema.parse(JSON.parse(text)) as StoredOAuthClientInformation;
   };
@@ -159,14 +160,11 @@ export function openLogins(deps: LoginsDeps): Logins {
     loadClient: async (issuer, redirect) => await loadClient(server, issuer, redirect),
     saveClient: async (issuer, redirect, client) => {
       if (server.oauth.clientId !== undefined) return;
-      const sealed = await sealer.seal(`mcp-client|${issuer}|${redirect}`, JSON.stringify(client));
+      const sealed = await sealer.seal(clientScope(issuer, redirect), JSON.stringify(client));
       await putClient(db, { issuer, redirectUri: redirect, sealed });
     },
     saveTokens,
   });
-
-  const grantScope = (personId: string, issuer: string, resource: string): string =>
-    `mcp-grant|${personId}|${issuer}|${resource}`;
 
   const saveGrant = async (tx: Db | Tx, personId: string, resource: string, issuer: string, kept: KeptGrant) => {
     learn(kept.tokens);
@@ -242,7 +240,7 @@ export function openLogins(deps: LoginsDeps): Logins {
     }
     const { draft } = flow;
     if (draft === undefined) throw new AppError('mcp.login_failed', `"${server.name}" sent nobody anywhere to log in.`);
-    const sealed = await sealer.seal(`mcp-login|${id}|${personId}`, JSON.stringify(draft));
+    const sealed = await sealer.seal(loginScope(id, personId), JSON.stringify(draft));
     await insertLogin(db, {
       id,
       personId,
@@ -256,7 +254,7 @@ export function openLogins(deps: LoginsDeps): Logins {
   };
 
   const openDraft = async (login: { readonly id: string; readonly personId: string; readonly sealed: string }) => {
-    const text = await sealer.open(`mcp-login|${login.id}|${login.personId}`, login.sealed);
+    const text = await sealer.open(loginScope(login.id, login.personId), login.sealed);
     return draftSchema.parse(JSON.parse(text)) as LoginDraft;
   };
 
@@ -365,7 +363,9 @@ export function openLogins(deps: LoginsDeps): Logins {
         draft,
       });
       if (code === null) {
-        throw new AppError('mcp.login_failed', `The login at "${server.name}" was refused.`, { mend: 'Ask for a new link.' });
+        throw new AppError('mcp.login_failed', `The login at "${server.name}" was refused.`, {
+          mend: 'Ask for a new link.',
+        });
       }
       try {
         await auth(flow, {

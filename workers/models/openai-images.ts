@@ -38,7 +38,7 @@ export function createOpenAiImages(ref: ModelRef, settings: ProviderSettings): I
         });
         const text = await readCapped(response);
         if (!response.ok) throw refused(response.status, text);
-        const answer = answerSchema.safeParse(parseJson(text));
+        const answer = answerSchema.safeParse(parseJson(text)?.value);
         const [picture] = answer.success ? answer.data.data : [];
         if (picture === undefined) throw new ModelError('protocol', 'The answer has no picture in it.');
         return Buffer.from(picture.b64_json, 'base64');
@@ -53,8 +53,8 @@ export function createOpenAiImages(ref: ModelRef, settings: ProviderSettings): I
 }
 
 function refused(status: number, text: string): ModelError {
-  const error = parseJson(text);
-  return failureToModelError({ ...readOpenAiError(error ?? { message: text.slice(0, 500) }), status });
+  const error = parseJson(text)?.value ?? { message: text.slice(0, 500) };
+  return failureToModelError({ ...readOpenAiError(error), status });
 }
 
 async function readCapped(response: Response): Promise<string> {

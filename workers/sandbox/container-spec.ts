@@ -1,7 +1,7 @@
 import type Docker from 'dockerode';
-import type { DiskKind } from '#core/sandboxes/sandbox-place.ts';
 import { sha256 } from '#core/kit/ids.ts';
 import { canonicalJson } from '#core/kit/json.ts';
+import type { DiskKind } from '#core/sandboxes/sandbox-place.ts';
 import type { DockerHost } from './docker-host.ts';
 import type { SandboxKind, SandboxSpec } from './sandbox.ts';
 import { seccompProfile } from './seccomp-profile.ts';
@@ -39,6 +39,9 @@ export const labels = {
   /** Limits, for admission: the engine's list does not tell them. */
   memoryMb: 'switchyard.memory-mb',
   pids: 'switchyard.pids',
+  /** Size of the workspace and what holds it to that, for whoever looks at the container. */
+  diskMb: 'switchyard.disk-mb',
+  disk: 'switchyard.disk',
 } as const;
 
 /** How `/workspace` comes into the container. */
@@ -155,9 +158,7 @@ export function planContainer(
   };
   const mounts = (workspace: Docker.MountConfig): Docker.MountConfig => [
     ...workspace,
-    ...(site.hostDirectory === undefined
-      ? []
-      : [bindMount(site.hostDirectory, '/run/host', { isReadOnly: true })]),
+    ...(site.hostDirectory === undefined ? [] : [bindMount(site.hostDirectory, '/run/host', { isReadOnly: true })]),
   ];
   const options: Docker.ContainerCreateOptions = {
     Image: site.image,
@@ -201,17 +202,28 @@ export function planContainer(
         [labels.host]: site.host,
         [labels.memoryMb]: String(memoryMb),
         [labels.pids]: String(pids),
+        [labels.diskMb]: String(isBrowser ? browserLimits.workspaceMb : spec.limits.disk_mb),
+        [labels.disk]: diskWords[site.mount.kind],
       },
     },
   };
 }
+
+/** `quota` volumes look like others: the engine knows. */
+const diskWords = { bind: 'loop', volume: 'volume', memory: 'memory' } as const;
 
 function ulimit(name: string, value: number) {
   return { Name: name, Soft: value, Hard: value };
 }
 
 function bindMount(source: string, target: string, { isReadOnly }: { readonly isReadOnly: boolean }) {
-  return { Type: 'bind' as const, Source: source, Target: target, ReadOnly: isReadOnly, Consistency: 'default' as const };
+  return {
+    Type: 'bind' as const,
+    Source: source,
+    Target: target,
+    ReadOnly: isReadOnly,
+    Consistency: 'default' as const,
+  };
 }
 
 function workspaceMount(

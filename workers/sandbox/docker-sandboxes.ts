@@ -19,6 +19,7 @@ import { evictPaused } from './evict-paused.ts';
 import { adoptContainer, furnish, type LiveContainer, type StartDeps, startContainer } from './live-container.ts';
 import { createMemoryPlaces } from './memory-places.ts';
 import type { OpenGateway, PrepareSandboxFolder, Sandbox, SandboxKind, SandboxPort, SandboxSpec } from './sandbox.ts';
+import { SandboxDesk } from './sandbox-desk.ts';
 import { resolveSandboxLimits, type SandboxLimitValues } from './sandbox-limits.ts';
 import { SessionContainer } from './session-container.ts';
 import { createSessionSandbox } from './session-sandbox.ts';
@@ -86,7 +87,11 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
   readonly #notes = new Set<Promise<unknown>>();
   #isWatching = false;
 
-  /** Dials nothing yet. @throws AppError `config.invalid`. */
+  /**
+   * Dials nothing yet. Without `places` it works for itself: what it keeps ready and where sessions are is forgotten with
+   * it, and it removes nothing whose owner could be on record elsewhere.
+   * @throws AppError `config.invalid`.
+   */
   constructor(deps: { readonly log: Log; readonly places?: SandboxPlaces }, options: DockerSandboxesOptions) {
     this.#log = deps.log;
     this.#places = deps.places ?? createMemoryPlaces();
@@ -134,6 +139,7 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
         hosts: this.#hosts,
         instance: options.instance,
         limits,
+        knowsAll: deps.places !== undefined,
         socketDirectory: this.#options.socketDirectory,
         ownKeys: () => this.#ownKeys(),
         ownWorkspaces: () => [...this.#pool.workspaces, ...this.#claimed.keys()],
@@ -178,6 +184,17 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
   /** Clears what no living worker holds; with `isThorough` at once, otherwise each thing after its time. */
   async sweep(options?: { readonly isThorough?: boolean }): Promise<SweepResult> {
     return await this.#sweep.run(options);
+  }
+
+  /** A look at the sandboxes of all workers, for an operator. */
+  desk(): SandboxDesk {
+    return new SandboxDesk({
+      hosts: this.#hosts,
+      places: this.#places,
+      disks: this.#disks,
+      instance: this.#options.instance,
+      socketDirectory: this.#options.socketDirectory,
+    });
   }
 
   /** Removes a session's containers and its workspace with every file in it. */
@@ -299,9 +316,13 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
   #hostNamed(name: string): DockerHost {
     const host = this.#hosts.find((each) => each.name === name);
     if (host !== undefined) return host;
-    throw new AppError('sandbox.unavailable', `This session’s files are on the Docker host ${name}, which is not set up.`, {
-      mend: `Add ${name} to DOCKER_HOSTS again, or begin a new session with /new.`,
-    });
+    throw new AppError(
+      'sandbox.unavailable',
+      `This session’s files are on the Docker host ${name}, which is not set up.`,
+      {
+        mend: `Add ${name} to DOCKER_HOSTS again, or begin a new session with /new.`,
+      },
+    );
   }
 
   /** Where the session's files are, settled at its first sandbox and the same for every worker ever after. */
@@ -384,7 +405,8 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
     throw rooms.find((room) => room.status === 'rejected')?.reason;
   }
 
-  async #startPlanned(plan: ContainerPlan): Promise<LiveContainer> {
+  async #startPlanned(wanted: ContainerPlan): Promise<LiveContainer> {
+    const plan = await this.#asSettled(wanted);
     const spare = this.#claimed.get(plan.workspace);
     this.#claimed.delete(plan.workspace);
     if (spare !== undefined) {
@@ -403,6 +425,16 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
     }
   }
 
+  /** The plan with the place as it is on record: an operator may have removed the workspace since it was settled. */
+  async #asSettled(plan: ContainerPlan): Promise<ContainerPlan> {
+    const { sessionId } = plan.spec;
+    const known = await this.#places.find(sessionId);
+    if (known?.workspace === plan.workspace && known.host === plan.host.name) return plan;
+    this.#settled.delete(sessionId);
+    const place = await this.#placeOf(plan.spec);
+    return await this.#plan(plan.spec, this.#hostNamed(place.host), place);
+  }
+
   /** Gives a session whose workspace was never seen by an agent another kind. */
   async #fallBack({ spec, host, workspace }: ContainerPlan): Promise<ContainerPlan> {
     this.#disks.rejectLoop(host);
@@ -415,7 +447,8 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
   async #makeSpare(limits: SandboxSpec['limits']): Promise<LiveContainer> {
     const spec: SandboxSpec = { sessionId: '', agent: '', limits };
     const host = await this.#chooseHost(spec);
-    if (!host.sharesFiles) throw new AppError('sandbox.unavailable', 'Only hosts with shared files keep sandboxes ready.');
+    if (!host.sharesFiles)
+      throw new AppError('sandbox.unavailable', 'Only hosts with shared files keep sandboxes ready.');
     const workspace = `spare-${newToken(12)}`;
     const plan = await this.#plan(spec, host, { workspace, disk: await this.#disks.kindOn(host) });
     this.#watch();

@@ -7,8 +7,8 @@ import type { Log } from '#core/kit/log.ts';
 import type { SandboxPlaces } from '#core/sandboxes/sandbox-place.ts';
 import { type ContainerPlan, labels } from './container-spec.ts';
 import { engineStatus, imageMissing, removeContainer } from './docker-engine.ts';
-import { openSandboxLink, type SandboxLink } from './sandbox-link.ts';
 import type { OpenGateway, PrepareSandboxFolder, SandboxGateway } from './sandbox.ts';
+import { openSandboxLink, type SandboxLink } from './sandbox-link.ts';
 import type { ToolboxConnection } from './toolbox-connection.ts';
 import type { WorkspaceDisks } from './workspace-disks.ts';
 
@@ -131,9 +131,13 @@ export async function furnish(
   if (!host.sharesFiles) return await refuseFurniture(spec.limits.network, hostDirectory, host.name);
   if (spec.limits.network === 'none') return undefined;
   if (deps.openGateway === undefined) {
-    throw new AppError('sandbox.unavailable', 'This agent’s sandbox needs the egress gateway, and there is none here.', {
-      mend: 'Start the worker with ./switchyard worker or up, or set sandbox.network of the agent to none.',
-    });
+    throw new AppError(
+      'sandbox.unavailable',
+      'This agent’s sandbox needs the egress gateway, and there is none here.',
+      {
+        mend: 'Start the worker with ./switchyard worker or up, or set sandbox.network of the agent to none.',
+      },
+    );
   }
   try {
     return await deps.openGateway(spec, path.join(hostDirectory, gatewaySocketName));
@@ -156,7 +160,9 @@ async function refuseFurniture(network: string, directory: string, host: string)
 }
 
 /** The container that is this plan's and runs; one that is not is removed. */
-async function findReusable(plan: ContainerPlan): Promise<{ readonly id: string; readonly createdAt: Date } | undefined> {
+async function findReusable(
+  plan: ContainerPlan,
+): Promise<{ readonly id: string; readonly createdAt: Date } | undefined> {
   const { engine } = plan.host;
   try {
     const { Id: id, State: state, Config: config, Created: created } = await engine.getContainer(plan.name).inspect();

@@ -192,7 +192,8 @@ export class LoopDisks {
 
   async #mount(image: string, place: string): Promise<void> {
     // mount(8) takes the device that already has this file, so one image is never written through two.
-    const mount = async () => await this.#call('mount', ['-t', 'ext4', '-o', 'loop,nosuid,nodev,noatime,discard', image, place]);
+    const mount = async () =>
+      await this.#call('mount', ['-t', 'ext4', '-o', 'loop,nosuid,nodev,noatime,discard', image, place]);
     try {
       await mount();
     } catch {

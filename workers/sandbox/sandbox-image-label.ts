@@ -1,8 +1,12 @@
 import { AppError } from '#core/kit/errors.ts';
+import { driverVersion } from '../browser/driver-protocol.ts';
 import { protocolVersion } from './toolbox-protocol.ts';
 
 /** Written by `sandbox-image/Dockerfile` and inherited by every image made `FROM switchyard-sandbox`. */
 const toolboxLabel = 'switchyard.toolbox';
+/** Of images with a browser: what its driver speaks. */
+const driverLabel = 'switchyard.driver';
+
 /** What an image says of itself. */
 export type ImageLabels = Readonly<Record<string, string>> | null | undefined;
 
@@ -23,6 +27,16 @@ export function requireSandboxImage(image: string, labels: ImageLabels): void {
       'image.invalid',
       `The image ${image} has a toolbox of version ${version.slice(0, 20)}; this worker speaks ${protocolVersion}.`,
       { mend: 'Run ./switchyard sandbox build --all, then build your own images on top of it again.' },
+    );
+  }
+  const driver = labels?.[driverLabel];
+  if (driver !== undefined && driver !== String(driverVersion)) {
+    throw new AppError(
+      'image.invalid',
+      `The browser in the image ${image} is driven by another version of Switchyard.`,
+      {
+        mend: 'Run ./switchyard sandbox build --browser.',
+      },
     );
   }
 }

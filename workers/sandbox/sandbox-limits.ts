@@ -28,7 +28,7 @@ export const sandboxLimits = {
   /** How often a workspace without a file system of its own size is measured while work goes on in it. */
   measureEveryMs: { default: 10_000, low: 100, high: 600_000 },
   /** How long a workspace is kept after its session has ended. */
-  keepMs: { default: 2_592_000_000, low: 1_000, high: 31_536_000_000 },
+  keepMs: { default: 2_592_000_000, low: 0, high: 31_536_000_000 },
   /** Containers kept ready for sessions to come, by each worker. */
   poolSize: { default: 0, low: 0, high: 16 },
   /** Sum of the memory limits of all containers on one engine, in MiB; 0: four fifths of the machine's memory. */
@@ -48,7 +48,9 @@ export type SandboxLimitValues = Readonly<Record<SandboxLimitName, number>>;
 
 /** Fills in defaults and clamps what was given into each limit's range. */
 export function resolveSandboxLimits(given: Partial<SandboxLimitValues> = {}): SandboxLimitValues {
-  const names = Object.keys(sandboxLimits).filter((name): name is SandboxLimitName => Object.hasOwn(sandboxLimits, name));
+  const names = Object.keys(sandboxLimits).filter((name): name is SandboxLimitName =>
+    Object.hasOwn(sandboxLimits, name),
+  );
   const value = (name: SandboxLimitName) => {
     const { default: standard, low, high } = sandboxLimits[name];
     return Math.min(high, Math.max(low, given[name] ?? standard));

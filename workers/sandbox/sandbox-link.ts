@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream';
-import type { SandboxPlaces } from '#core/sandboxes/sandbox-place.ts';
 import { AppError } from '#core/kit/errors.ts';
+import type { SandboxPlaces } from '#core/sandboxes/sandbox-place.ts';
 import { agentUser, type ContainerPlan } from './container-spec.ts';
 import { greetToolbox } from './greet-toolbox.ts';
 import type { ToolboxConnection } from './toolbox-connection.ts';

@@ -128,7 +128,13 @@ export interface Sandbox {
   readFile(
     path: string,
     options: { readonly offset?: number; readonly bytesMax: number; readonly signal: AbortSignal },
-  ): Promise<{ readonly text: string; readonly totalBytes: number }>;
+  ): Promise<{
+    /** Never breaks a character; what is no UTF-8 is replaced, NUL left out. */
+    readonly text: string;
+    readonly totalBytes: number;
+    /** Where to go on: not the length of `text`, which may stand for fewer or more bytes. */
+    readonly nextOffset: number;
+  }>;
   /** The bytes of a file as they are; fewer than `bytesMax` only at its end. */
   readBytes(
     path: string,

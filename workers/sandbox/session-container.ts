@@ -3,13 +3,13 @@ import path from 'node:path';
 import { AppError } from '#core/kit/errors.ts';
 import type { Log } from '#core/kit/log.ts';
 import type { ContainerPlan } from './container-spec.ts';
-import { removeContainer, toEngineError } from './docker-engine.ts';
 import { DiskWatch } from './disk-watch.ts';
+import { removeContainer, toEngineError } from './docker-engine.ts';
+import { countRunningJobs } from './job-list.ts';
 import { closeGateway, isMarkedForEviction, type LiveContainer, unpauseContainer } from './live-container.ts';
 import { measureWorkspace } from './measure-workspace.ts';
 import type { SandboxSpec } from './sandbox.ts';
 import type { SandboxLimitValues } from './sandbox-limits.ts';
-import { countRunningJobs } from './session-jobs.ts';
 
 /** How long a command's end waits for the engine to say that memory was the reason. */
 const oomEventMs = 200;
@@ -291,6 +291,10 @@ export class SessionContainer {
         return;
       }
       if (this.#users > 0) return;
+      if (!live.connection.isOpen) {
+        this.#note('lost', 'It did not answer any more and was removed; the files are kept.');
+        return await this.#remove();
+      }
       await live.plan.host.engine.getContainer(live.id).pause();
       this.#isPaused = true;
     });

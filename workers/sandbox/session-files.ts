@@ -8,6 +8,7 @@ import type { CommandRequest, CommandResult } from './run-command.ts';
 import type { FileEntry, Sandbox, SearchMatch } from './sandbox.ts';
 import { type CallResult, ToolboxRefusal } from './toolbox-connection.ts';
 import { argumentsMax, type ToolboxRequest } from './toolbox-protocol.ts';
+import { wholeCharacters } from './whole-characters.ts';
 
 /** Longest a search or the deletion of a directory may take. */
 const searchMs = 60_000;
@@ -48,9 +49,10 @@ export function createSessionFiles(ask: AskToolbox, run: (request: CommandReques
       const request = { op: 'read', path: file, offset, bytes } as const;
       const { done, body } = await askFile(request, file, { bytesMax: bytes, signal });
       const totalBytes = done.total ?? body.length;
-      // Streaming mode holds a character that the cut left incomplete back instead of showing it broken.
+      // A character that the cut left incomplete is held back instead of shown broken.
       const isCut = offset + body.length < totalBytes;
-      return { text: toWellFormed(new TextDecoder().decode(body, { stream: isCut })), totalBytes };
+      const kept = (isCut ? wholeCharacters(body) : 0) || body.length;
+      return { text: toWellFormed(body.toString('utf8', 0, kept)), totalBytes, nextOffset: offset + kept };
     },
 
     readBytes: async (file, { bytesMax, signal }) => {

@@ -2,10 +2,11 @@ import { AppError } from '#core/kit/errors.ts';
 import { toWellFormed } from '#core/kit/json.ts';
 import type { AskToolbox } from './ask-toolbox.ts';
 import { checkCommand } from './check-command.ts';
+import { jobListBytesMax, parseJobList } from './job-list.ts';
 import { refusedCommand, refusedJob, withRoom } from './refusals.ts';
 import type { JobStatus, Sandbox } from './sandbox.ts';
-import type { ToolboxConnection } from './toolbox-connection.ts';
 import type { ToolboxDone } from './toolbox-protocol.ts';
+import { wholeCharacters } from './whole-characters.ts';
 
 /** Longest one `readJob` may wait. */
 const waitMsMax = 600_000;
@@ -15,8 +16,6 @@ const inputBytesMax = 256 << 10;
 const outputBytesMax = 1 << 20;
 /** The label that comes with an answer: 1 KiB at most. */
 const labelBytes = 1024;
-/** Sixteen entries of a label and numbers. */
-const listBytesMax = 32 << 10;
 /** How long a stopped job may take to end; the toolbox kills everything after half of it. */
 const stopMs = 1_000;
 
@@ -88,17 +87,9 @@ export function createSessionJobs(ask: AskToolbox): Jobs {
       return toStatus(done, body.subarray(0, Math.max(0, body.indexOf(0))).toString('utf8'));
     },
 
-    listJobs: async (signal) => parseList((await ask({ op: 'jobList' }, { bytesMax: listBytesMax, signal })).body),
+    listJobs: async (signal) =>
+      parseJobList((await ask({ op: 'jobList' }, { bytesMax: jobListBytesMax, signal })).body),
   };
-}
-
-/**
- * How many jobs run in the container of a connection: it must not be frozen or removed then.
- * @throws AppError `sandbox.lost`, `sandbox.protocol`.
- */
-export async function countRunningJobs(connection: ToolboxConnection): Promise<number> {
-  const { body } = await connection.call({ op: 'jobList' }, { bytesMax: listBytesMax }).result;
-  return parseList(body).filter((job) => job.state === 'running').length;
 }
 
 /** The toolbox's number of a job; 0, which none has, for an id that is no id. */
@@ -118,41 +109,4 @@ function toStatus(done: ToolboxDone, command: string): JobStatus {
     runMs: done.runMs ?? 0,
     outputBytes: done.total ?? 0,
   };
-}
-
-const endings = { e: 'exit', t: 'timeout', c: 'cancelled' } as const;
-
-/** `<number> <r|e|t|c> <code> <milliseconds> <bytes> <command>` parted by NUL; what is none is left out. */
-function parseList(body: Buffer): JobStatus[] {
-  return body
-    .toString('utf8')
-    .split('\0')
-    .flatMap((entry) => {
-      const [, job, letter, code, runMs, total, command = ''] =
-        /^(\d{1,9}) ([retc]) (\d{1,3}) (\d{1,15}) (\d{1,15}) (.*)$/s.exec(entry) ?? [];
-      if (job === undefined) return [];
-      const ended = letter === 'e' || letter === 't' || letter === 'c' ? endings[letter] : undefined;
-      return [
-        {
-          id: `j${job}`,
-          command: toWellFormed(command),
-          state: ended === undefined ? ('running' as const) : ('ended' as const),
-          ended,
-          exitCode: ended === 'exit' ? Number(code) : undefined,
-          runMs: Number(runMs),
-          outputBytes: Number(total),
-        },
-      ];
-    });
-}
-
-/** Length of `bytes` without a UTF-8 character that is cut off at the end. */
-function wholeCharacters(bytes: Buffer): number {
-  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
-    const byte = bytes[bytes.length - back] ?? 0;
-    if ((byte & 0xc0) === 0x80) continue;
-    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
-    return length > back ? bytes.length - back : bytes.length;
-  }
-  return bytes.length;
 }

@@ -39,6 +39,8 @@ interface SweepOptions {
   readonly hosts: readonly DockerHost[];
   readonly instance: string;
   readonly limits: SandboxLimitValues;
+  /** Whether every session of the installation is on record in the places; otherwise no workspace is removed. */
+  readonly knowsAll: boolean;
   readonly socketDirectory: string;
   /** Folders of the containers this worker holds itself. */
   readonly ownKeys: () => ReadonlySet<string>;
@@ -101,12 +103,14 @@ export class OrphanSweep {
   async run({ isThorough = false }: { readonly isThorough?: boolean } = {}): Promise<SweepResult> {
     const result: SweepResult = { paused: 0, removed: 0, cleared: 0 };
     const places = await this.#deps.places.list();
-    const isDeep = isThorough || performance.now() - this.#deepAt >= deepEveryMs;
+    const isDeep = this.#options.knowsAll && (isThorough || performance.now() - this.#deepAt >= deepEveryMs);
     const failures: unknown[] = [];
     const names = new Set<string>();
     for (const host of this.#options.hosts) {
       try {
-        const known = new Map(places.filter((place) => place.host === host.name).map((place) => [place.workspace, place]));
+        const known = new Map(
+          places.filter((place) => place.host === host.name).map((place) => [place.workspace, place]),
+        );
         for (const name of await this.#sweepContainers(host, known, isThorough, result)) names.add(name);
         if (isDeep) await this.#sweepVolumes(host, known, result);
       } catch (err) {
@@ -174,6 +178,7 @@ export class OrphanSweep {
     const isOld = Date.now() - container.Created * 1000 > limits.ageMs;
     // Kept ready by a worker that died: nobody will ever ask for it.
     const isNobodys = place === undefined && container.Labels[labels.session] === undefined;
+    if (isNobodys && !this.#options.knowsAll) return;
     const isDown = container.State !== 'running' && container.State !== 'paused';
     if (isThorough || isOver || isOld || isNobodys || isDown) {
       await this.#remove(orphan, isNobodys);

@@ -11,8 +11,8 @@ import {
   type ToolboxRequest,
 } from './toolbox-protocol.ts';
 
-/** Unsent bytes at which a toolbox counts as one that does not read: four of the largest requests. */
-const unsentBytesMax = 64 << 20;
+/** Unsent bytes at which a toolbox counts as one that does not read: sixteen of the largest requests. */
+const unsentBytesMax = 256 << 20;
 
 export interface CallResult {
   readonly done: ToolboxDone;
@@ -171,8 +171,8 @@ export class ToolboxConnection {
     this.#closed.resolve(reason);
   }
 
-  #write(frame: Buffer): void {
-    this.#socket.write(frame);
+  #write(frame: readonly Uint8Array[]): void {
+    for (const part of frame) this.#socket.write(part);
     if (this.#socket.writableLength > unsentBytesMax) {
       this.close(new AppError('sandbox.protocol', 'The sandbox took no requests and was closed.'));
     }

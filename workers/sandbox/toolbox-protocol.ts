@@ -116,11 +116,11 @@ export interface Frame {
 }
 
 /**
- * A request as bytes.
+ * A request as bytes: lengths and header, then the body as it is given, which is not copied.
  * @throws AppError `message.too_large` above the toolbox's caps, `tool.invalid_arguments` for a text with a NUL, which
  * no path and no command line can hold.
  */
-export function encodeFrame(header: Readonly<Record<string, unknown>>, body: Uint8Array = Buffer.alloc(0)): Buffer {
+export function encodeFrame(header: Readonly<Record<string, unknown>>, body?: Uint8Array): readonly Uint8Array[] {
   if (
     Object.values(header)
       .flat()
@@ -129,7 +129,7 @@ export function encodeFrame(header: Readonly<Record<string, unknown>>, body: Uin
     throw new AppError('tool.invalid_arguments', 'A path or command may not contain a NUL character.');
   }
   const text = Buffer.from(JSON.stringify(header));
-  const total = 4 + text.length + body.length;
+  const total = 4 + text.length + (body?.length ?? 0);
   if (total > sentFrameBytesMax || text.length > sentHeaderBytesMax) {
     throw new AppError(
       'message.too_large',
@@ -142,7 +142,8 @@ export function encodeFrame(header: Readonly<Record<string, unknown>>, body: Uin
   const lengths = Buffer.alloc(8);
   lengths.writeUInt32BE(total, 0);
   lengths.writeUInt32BE(text.length, 4);
-  return Buffer.concat([lengths, text, body]);
+  const head = Buffer.concat([lengths, text]);
+  return body === undefined || body.length === 0 ? [head] : [head, body];
 }
 
 /**

@@ -1,6 +1,6 @@
 import { AppError } from '#core/kit/errors.ts';
-import type { DiskKind, SandboxPlace } from '#core/sandboxes/sandbox-place.ts';
 import { newToken } from '#core/kit/ids.ts';
+import type { DiskKind, SandboxPlace } from '#core/sandboxes/sandbox-place.ts';
 import { labels, type WorkspaceMount, workspaceVolume } from './container-spec.ts';
 import { engineStatus, removeVolume } from './docker-engine.ts';
 import type { DockerHost } from './docker-host.ts';

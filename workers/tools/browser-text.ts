@@ -1,6 +1,7 @@
 import type { DriverDone, DriverFailed, PageState } from '../browser/driver-protocol.ts';
 import type { BrowserArguments } from './browser-arguments.ts';
 import { targetOf } from './browser-arguments.ts';
+import { resourceOf } from './outside-url.ts';
 import { plainOutput } from './tool-output.ts';
 
 const addressMax = 500;
@@ -59,11 +60,10 @@ export function summarise(args: BrowserArguments, page: PageState | undefined): 
   }
 }
 
-/** Host and path of an address, as grants name it; undefined when it is no page of the web. */
-export function resourceOf(address: string): string | undefined {
+/** What grants of `browser.use` speak of, written as for `http.request`; undefined when it is no page of the web. */
+export function pageResource(address: string): string | undefined {
   const url = URL.parse(address);
-  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return undefined;
-  return `${url.host}${url.pathname}`.slice(0, 2000);
+  return url === null || (url.protocol !== 'http:' && url.protocol !== 'https:') ? undefined : resourceOf(url);
 }
 
 /** The host, with its port, of a page of the web. */

@@ -3,7 +3,7 @@ import type { DriverDone, DriverFailed } from '../browser/driver-protocol.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { type BrowserArguments, browserParameters, pageCharsMax, planCommand } from './browser-arguments.ts';
 import { keepScreenshot, lendFile, takeDownload } from './browser-files.ts';
-import { describeReply, hostOf, resourceOf, summarise } from './browser-text.ts';
+import { describeReply, hostOf, pageResource, summarise } from './browser-text.ts';
 import type { SendFileDeps } from './send-file.ts';
 import type { Risk, Tool, ToolContext, ToolResult } from './tool.ts';
 
@@ -54,7 +54,7 @@ export function browserTool(deps: BrowserToolDeps, sessionId: string): Tool<Brow
       const address = args.action === 'navigate' ? (args.url ?? '') : (page?.url ?? '');
       return {
         action: 'browser.use',
-        resource: resourceOf(address) ?? 'about:blank',
+        resource: pageResource(address) ?? 'about:blank',
         risk: riskOf(args),
         summary: summarise(args, page),
         ...(args.action === 'upload' ? { also: [{ action: 'file.read', resource: args.path ?? '' }] } : {}),

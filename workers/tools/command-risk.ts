@@ -46,6 +46,9 @@ const dangerousLines: readonly RegExp[] = [
   /\/dev\/tcp\/|\bn(?:c|cat)\b.*\s-\w*e/,
 ];
 
+/** Longest line whose risk is looked into; it is the longest that `spellings` reads. */
+const followedMax = 8192;
+
 /** Commands that only look, given no option that writes. */
 const readers = new Set(
   (
@@ -72,10 +75,12 @@ const readingShapes = [
  * `medium` for the rest (writes, programs, network, lines this reader cannot follow).
  */
 export function commandRisk(line: string): Risk {
+  // Nobody can approve so much by looking at it, and matching it could take for ever.
+  if (line.length > followedMax) return 'high';
   if (dangerousLines.some((shape) => shape.test(line))) return 'high';
   const command = splitCommand(line);
   const readings = spellings(line, command);
-  // Too long or too deep to read: nobody can approve it by looking at it either.
+  // Too deep to read: nobody can approve it by looking at it either.
   if (readings === undefined) return 'high';
   if (readings.some((reading) => dangerous.some((shape) => shape.test(reading)))) return 'high';
   return command.isSafe && command.parts.length > 0 && command.parts.every(isReading) ? 'low' : 'medium';

@@ -8,7 +8,7 @@ import { AppError } from '#core/kit/errors.ts';
 import { idFrom } from '#core/kit/ids.ts';
 import type { Micros } from '#core/kit/money.ts';
 import type { ImagePort } from '#core/models/image-port.ts';
-import { ModelError } from '#core/models/model-port.ts';
+import { ModelError, type ModelErrorKind } from '#core/models/model-port.ts';
 import type { ModelRef } from '#core/models/model-ref.ts';
 import type { ChannelSender } from '#core/outbox/channel-sender.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
@@ -90,7 +90,10 @@ export function generateImageTool(deps: GenerateImageDeps): Tool<z.infer<typeof 
   };
 }
 
-/** Draws with the price held before and booked after; what failed costs nothing. */
+/** Failures of a call the vendor never worked on. */
+const freeFailures = new Set<ModelErrorKind>(['auth', 'billing', 'rate', 'overloaded', 'invalid', 'content']);
+
+/** Draws with the price held before and booked after. What was refused costs nothing; what broke off may have been drawn. */
 async function drawPaid(
   { ledger }: GenerateImageDeps,
   model: ImageModel,
@@ -107,8 +110,7 @@ async function drawPaid(
     amountMicros: priceMicros,
     validMs: holdValidMs,
   });
-  try {
-    const bytes = await model.port.draw(request, signal);
+  const book = async (): Promise<void> => {
     const cost = {
       agentName: agent.name,
       personId: origin.personId,
@@ -120,10 +122,15 @@ async function drawPaid(
     };
     if (hold === undefined) await ledger.recordCost(key, cost);
     else await ledger.settleHold(hold, cost);
+  };
+  try {
+    const bytes = await model.port.draw(request, signal);
+    await book();
     return bytes;
   } catch (err) {
     if (!(err instanceof ModelError)) throw err;
-    if (hold !== undefined) await ledger.releaseHold(hold);
+    if (!freeFailures.has(err.kind)) await book();
+    else if (hold !== undefined) await ledger.releaseHold(hold);
     throw modelFailure(model.ref, err);
   }
 }

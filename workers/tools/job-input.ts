@@ -4,12 +4,12 @@ import { describeJob, jobOutputBytesMax } from './show-job.ts';
 import type { Tool } from './tool.ts';
 import { clipped } from './tool-output.ts';
 
-const mebibyte = 1 << 20;
+const textCharsMax = 60_000;
 const answerMs = 2_000;
 
 const parameters = z.strictObject({
   job: z.string().min(1).max(32).describe('The job id, such as j1.'),
-  text: z.string().max(mebibyte).describe('What to write; end a line with \\n.'),
+  text: z.string().max(textCharsMax).describe('What to write; end a line with \\n.'),
   end: z.boolean().optional().describe('Close its standard input afterwards. Default: false.'),
 });
 

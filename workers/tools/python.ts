@@ -60,12 +60,17 @@ function argumentsNote(args: readonly string[]): string {
 /** Calls that hand a command to the system, and what they hand over. */
 const commandCalls =
   /\b(?:os\.(?:system|popen)|subprocess\.\w+)\(\s*(\[[^\]]{1,2000}\]|[fr]{0,2}(?:"[^"]{1,2000}"|'[^']{1,2000}'))/g;
+/** So many commands in one program nobody reads. */
+const callsMax = 50;
 const destroys = /\bshutil\.rmtree\(\s*(?:["'](?:\/|~|\/workspace\/?|\.)["']|os\.(?:getcwd\(\)|path\.expanduser))/;
 
 /** Code can do what commands can: never low. High where it plainly destroys, as a help for people who approve. */
 function pythonRisk(code: string): Risk {
   if (destroys.test(code)) return 'high';
+  let calls = 0;
   for (const [, given = ''] of code.matchAll(commandCalls)) {
+    calls += 1;
+    if (calls > callsMax) return 'high';
     const line = given.startsWith('[')
       ? Array.from(given.matchAll(/"([^"]*)"|'([^']*)'/g), ([, a, b]) => a ?? b ?? '').join(' ')
       : given.replace(/^[fr]*["']|["']$/g, '');

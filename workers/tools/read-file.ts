@@ -45,8 +45,15 @@ async function readBytes(
   context: ToolContext,
 ): Promise<ToolResult> {
   const sandbox = await context.sandbox();
-  const { text, totalBytes } = await sandbox.readFile(path, { offset, bytesMax: bytes, signal: context.signal });
-  const next = offset + Buffer.byteLength(text);
+  const {
+    text,
+    totalBytes,
+    nextOffset: next,
+  } = await sandbox.readFile(path, {
+    offset,
+    bytesMax: bytes,
+    signal: context.signal,
+  });
   if (text === '' && totalBytes > 0 && offset >= totalBytes) {
     return { text: `${path} has only ${totalBytes} bytes; there is nothing at ${offset}.`, isError: true };
   }
@@ -82,9 +89,9 @@ async function* linesOf(sandbox: Sandbox, path: string, signal: AbortSignal): As
   let rest = '';
   let offset = 0;
   for (;;) {
-    const { text, totalBytes } = await sandbox.readFile(path, { offset, bytesMax: stepBytes, signal });
-    const read = Buffer.byteLength(text);
-    offset += read;
+    const { text, totalBytes, nextOffset } = await sandbox.readFile(path, { offset, bytesMax: stepBytes, signal });
+    const read = nextOffset - offset;
+    offset = nextOffset;
     const parts = text.split('\n');
     // Of a line that is cut anyway, no more is kept than shows that it is.
     if (rest.length <= lineCharsMax) rest += parts[0] ?? '';

@@ -26,31 +26,46 @@ export async function startSearchApis(): Promise<SearchApis> {
     answers: {
       '/res/v1/web/search': (request, response) => {
         if (failing !== undefined) return json(response, failing, {});
-        if (request.headers['x-subscription-token'] !== searchKeys.brave) return json(response, 401, { error: 'SUBSCRIPTION_TOKEN_INVALID' });
+        if (request.headers['x-subscription-token'] !== searchKeys.brave)
+          return json(response, 401, { error: 'SUBSCRIPTION_TOKEN_INVALID' });
         const { searchParams } = new URL(request.url ?? '', 'http://x');
         const count = Number(searchParams.get('count') ?? '20');
         json(response, 200, {
           type: 'search',
           query: { original: searchParams.get('q') },
-          web: { type: 'search', results: found.slice(0, count).map(({ title, url, text }) => ({ title, url, description: text, page_age: '2026-01-02T00:00:00' })) },
+          web: {
+            type: 'search',
+            results: found
+              .slice(0, count)
+              .map(({ title, url, text }) => ({ title, url, description: text, page_age: '2026-01-02T00:00:00' })),
+          },
         });
       },
       '/search': (request, response, body) => {
         if (failing !== undefined) return json(response, failing, {});
         if (request.method === 'POST') {
-          if (request.headers.authorization !== `Bearer ${searchKeys.tavily}`) return json(response, 401, { detail: { error: 'Unauthorized' } });
+          if (request.headers.authorization !== `Bearer ${searchKeys.tavily}`)
+            return json(response, 401, { detail: { error: 'Unauthorized' } });
           const { query, max_results: count } = JSON.parse(body.toString()) as { query: string; max_results: number };
           return json(response, 200, {
             query,
             answer: null,
-            results: found.slice(0, count).map(({ title, url, text }) => ({ title, url, content: text, score: 0.9, raw_content: null })),
+            results: found
+              .slice(0, count)
+              .map(({ title, url, text }) => ({ title, url, content: text, score: 0.9, raw_content: null })),
           });
         }
         const { searchParams } = new URL(request.url ?? '', 'http://x');
         if (searchParams.get('format') !== 'json') return json(response, 403, {});
         json(response, 200, {
           query: searchParams.get('q'),
-          results: found.map(({ title, url, text }) => ({ title, url, content: text, engine: 'fake', publishedDate: null })),
+          results: found.map(({ title, url, text }) => ({
+            title,
+            url,
+            content: text,
+            engine: 'fake',
+            publishedDate: null,
+          })),
         });
       },
     },

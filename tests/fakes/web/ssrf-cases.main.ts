@@ -99,7 +99,10 @@ function freshLookup(): LookupFunction {
     const turn = turns.get(name) ?? 0;
     turns.set(name, turn + 1);
     const lists = name === 'localhost' ? [['127.0.0.1', '::1']] : (names[name] ?? []);
-    const found = (lists[Math.min(turn, lists.length - 1)] ?? []).map((address) => ({ address, family: isIP(address) }));
+    const found = (lists[Math.min(turn, lists.length - 1)] ?? []).map((address) => ({
+      address,
+      family: isIP(address),
+    }));
     const [first] = found;
     if (first === undefined) callback(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }), '', 0);
     else if (options.all === true) callback(null, found, 0);
@@ -110,18 +113,26 @@ function freshLookup(): LookupFunction {
 const ways: Readonly<Record<string, (url: string) => Promise<unknown>>> = {
   nothing: async (url) => await undiciFetch(url, { dispatcher: new Agent({ connect: { lookup: freshLookup() } }) }),
   'look-up alone': async (url) =>
-    await undiciFetch(url, { dispatcher: new Agent({ connect: { lookup: guardedLookup({ lookup: freshLookup() }, port) } }) }),
+    await undiciFetch(url, {
+      dispatcher: new Agent({ connect: { lookup: guardedLookup({ lookup: freshLookup() }, port) } }),
+    }),
   'check, then fetch': async (url) => {
     const lookup = freshLookup();
     const host = new URL(url).hostname.replace(/^\[(.*)\]$/, '$1');
-    const addresses = isIP(host) !== 0 ? [host] : await new Promise<string[]>((resolve) =>
-      lookup(host, { all: true }, (_err, found) => resolve(typeof found === 'string' ? [] : found.map(({ address }) => address))),
-    );
+    const addresses =
+      isIP(host) !== 0
+        ? [host]
+        : await new Promise<string[]>((resolve) =>
+            lookup(host, { all: true }, (_err, found) =>
+              resolve(typeof found === 'string' ? [] : found.map(({ address }) => address)),
+            ),
+          );
     const guard = createAddressGuard();
     if (addresses.some((address) => guard.refusal(address) !== undefined)) throw new Error('refused');
     return await undiciFetch(url, { dispatcher: new Agent({ connect: { lookup } }) });
   },
-  guard: async (url) => await createGuardedFetch({ allowsHttp: true, ports: 'any', lookup: freshLookup(), totalMs: 3_000 })(url),
+  guard: async (url) =>
+    await createGuardedFetch({ allowsHttp: true, ports: 'any', lookup: freshLookup(), totalMs: 3_000 })(url),
 };
 
 const results: Record<string, string[]> = {};

@@ -1,4 +1,10 @@
-import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,7 +12,7 @@ import { gzipSync } from 'node:zlib';
 import type { Certificate } from './certificate.ts';
 
 /** One request as it arrived. */
-export interface SeenRequest {
+interface SeenRequest {
   readonly method: string;
   readonly url: string;
   readonly headers: IncomingMessage['headers'];
@@ -102,7 +108,12 @@ const answers: Readonly<Record<string, Answer>> = {
 };
 
 export async function startUpstream(
-  options: { readonly tls?: Certificate; readonly host?: string; readonly port?: number; readonly answers?: Readonly<Record<string, Answer>> } = {},
+  options: {
+    readonly tls?: Certificate;
+    readonly host?: string;
+    readonly port?: number;
+    readonly answers?: Readonly<Record<string, Answer>>;
+  } = {},
 ): Promise<Upstream> {
   const requests: SeenRequest[] = [];
   let connections = 0;
@@ -122,7 +133,8 @@ export async function startUpstream(
       else void answer(request, response, body);
     });
   };
-  const server: Server = options.tls === undefined ? createHttpServer(listener) : createHttpsServer({ ...options.tls }, listener);
+  const server: Server =
+    options.tls === undefined ? createHttpServer(listener) : createHttpsServer({ ...options.tls }, listener);
   server.on('connection', (socket: Socket) => {
     connections += 1;
     open.add(socket);

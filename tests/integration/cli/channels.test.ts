@@ -50,7 +50,7 @@ async function run(...argv: string[]): Promise<{ code: number; stdout: string; s
     openMcp: refuse,
     checkImage: refuse,
     readBill: refuse,
-    listSandboxes: refuse,
+    openSandboxes: refuse,
     loadAgents: refuse,
     openDatabase: async () => ({ db: database.db, [Symbol.asyncDispose]: async () => undefined }),
   };

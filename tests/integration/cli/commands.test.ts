@@ -65,7 +65,7 @@ async function runOn({ hasColour }: { readonly hasColour: boolean }, argv: reado
     openMcp: refuse,
     checkImage: refuse,
     readBill: refuse,
-    listSandboxes: refuse,
+    openSandboxes: refuse,
     loadAgents: async () => await loadProjectAgents({ agentsDir: path.join(repository, 'agents') }),
     openDatabase: async () => ({ db: database.db, [Symbol.asyncDispose]: async () => undefined }),
   };

@@ -117,7 +117,11 @@ export class GatewayStage implements AsyncDisposable {
   /** Asks as a client with `http_proxy` does. */
   async ask(
     url: string,
-    options: { readonly method?: string; readonly headers?: Readonly<Record<string, string>>; readonly body?: string | Buffer } = {},
+    options: {
+      readonly method?: string;
+      readonly headers?: Readonly<Record<string, string>>;
+      readonly body?: string | Buffer;
+    } = {},
   ): Promise<Answer> {
     const host = /^http:\/\/([^/?]*)/.exec(url)?.[1] ?? '';
     return await new Promise<Answer>((resolve, reject) => {
@@ -166,7 +170,10 @@ export class GatewayStage implements AsyncDisposable {
   }
 
   /** Asks for a tunnel. */
-  async tunnel(authority: string, headers: Readonly<Record<string, string>> = {}): Promise<{ readonly status: number; readonly socket: Socket; readonly text: string }> {
+  async tunnel(
+    authority: string,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<{ readonly status: number; readonly socket: Socket; readonly text: string }> {
     return await new Promise((resolve, reject) => {
       const sent = request({
         socketPath: this.socketPath,
@@ -176,7 +183,7 @@ export class GatewayStage implements AsyncDisposable {
         agent: false,
       });
       sent.once('connect', (response, socket, head) => {
-        resolve({ status: response.statusCode ?? 0, socket: socket as Socket, text: head.toString() });
+        resolve({ status: response.statusCode ?? 0, socket, text: head.toString() });
       });
       sent.once('error', reject);
       sent.end();
@@ -202,14 +209,19 @@ export class GatewayStage implements AsyncDisposable {
 /** TLS over a tunnel. */
 export async function secure(socket: Socket, servername: string, ca: string): Promise<TLSSocket> {
   return await new Promise((resolve, reject) => {
-    const tls = connectTls({ socket, ca, ...(servername === '' ? {} : { servername }), checkServerIdentity: () => undefined });
+    const tls = connectTls({
+      socket,
+      ca,
+      ...(servername === '' ? {} : { servername }),
+      checkServerIdentity: () => undefined,
+    });
     tls.once('secureConnect', () => resolve(tls));
     tls.once('error', reject);
     tls.once('close', () => reject(new Error('closed')));
   });
 }
 
-export function specOf(sessionId: string, rules: readonly unknown[]): SandboxSpec {
+function specOf(sessionId: string, rules: readonly unknown[]): SandboxSpec {
   return {
     sessionId,
     agent: 'scout',
@@ -223,7 +235,14 @@ export async function makeSession(database: TestDatabase): Promise<string> {
   const id = newId();
   const threadKey = `console:test:${randomUUID()}`;
   const origin = { channel: 'console', account: 'test', room: 'r', kind: 'dm', personId: 'p' };
-  await database.query('insert into thread (thread_key, conversation) values ($1, $2)', [threadKey, JSON.stringify(origin)]);
-  await database.query(`insert into session (id, thread_key, agent_name, origin) values ($1, $2, 'scout', $3)`, [id, threadKey, JSON.stringify(origin)]);
+  await database.query('insert into thread (thread_key, conversation) values ($1, $2)', [
+    threadKey,
+    JSON.stringify(origin),
+  ]);
+  await database.query(`insert into session (id, thread_key, agent_name, origin) values ($1, $2, 'scout', $3)`, [
+    id,
+    threadKey,
+    JSON.stringify(origin),
+  ]);
   return id;
 }

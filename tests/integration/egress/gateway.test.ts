@@ -49,7 +49,10 @@ describe('what is let out', () => {
       headers: { 'x-own': 'yes' },
     });
     expect(answer.status).toBe(200);
-    expect(JSON.parse(answer.text)).toMatchObject({ body: 'hello', headers: { 'x-own': 'yes', host: `api.test:${plain.port}` } });
+    expect(JSON.parse(answer.text)).toMatchObject({
+      body: 'hello',
+      headers: { 'x-own': 'yes', host: `api.test:${plain.port}` },
+    });
     const [record] = await stage.records();
     expect(record).toMatchObject({
       agent: 'scout',
@@ -71,7 +74,9 @@ describe('what is let out', () => {
     expect(other.status).toBe(403);
     expect(other.headers['x-switchyard-gateway']).toBe('refused');
     expect(other.text).toContain(`{ host: other.test, ports: [${plain.port}] } to the egress rules of agents/scout.md`);
-    expect((await stage.ask(`http://api.test:${plain.port}/`, { method: 'DELETE' })).text).toContain('add methods: [DELETE]');
+    expect((await stage.ask(`http://api.test:${plain.port}/`, { method: 'DELETE' })).text).toContain(
+      'add methods: [DELETE]',
+    );
     expect(plain.requests).toEqual([]);
     expect((await stage.records()).map(({ verdict, host }) => [verdict, host])).toEqual([
       ['refused', 'other.test'],
@@ -88,7 +93,16 @@ describe('what is let out', () => {
 
   test('an address behind an allowed name is judged all the same', async () => {
     const stage = await open([rule({ host: '*' })]);
-    for (const host of ['inside.test', 'mixed.test', '127.0.0.2', '[::1]', '0.0.0.0', '2130706434', '0x7f.2', '169.254.169.254']) {
+    for (const host of [
+      'inside.test',
+      'mixed.test',
+      '127.0.0.2',
+      '[::1]',
+      '0.0.0.0',
+      '2130706434',
+      '0x7f.2',
+      '169.254.169.254',
+    ]) {
       const answer = await stage.ask(`http://${host}:${plain.port}/`);
       expect([host, answer.status]).toEqual([host, 403]);
       expect(answer.text).toMatch(/not the public internet|metadata/);
@@ -112,7 +126,9 @@ describe('what is let out', () => {
   test('below http://gateway/ it goes out by https, also without a proxy, and redirects stay on that way', async () => {
     const stage = await open([rule()]);
     expect((await stage.ask(inner('/a/b?c=1'))).text).toBe('reached /a/b');
-    expect((await stage.ask(`/api.test:${tls.port}/x`, { headers: { host: '127.0.0.1:3128' } })).text).toBe('reached /x');
+    expect((await stage.ask(`/api.test:${tls.port}/x`, { headers: { host: '127.0.0.1:3128' } })).text).toBe(
+      'reached /x',
+    );
     const moved = await stage.ask(inner('/redirect?to=/next%3Fa=1'));
     expect(moved.headers.location).toBe(`http://gateway/api.test:${tls.port}/next?a=1`);
     const away = await stage.ask(inner(`/redirect?to=https://other.test/z`));
@@ -181,15 +197,18 @@ describe('credentials', () => {
     expect([answer.status, tls.requests.length]).toEqual([403, 0]);
   });
 
-  test.each(['/echo', '/echo-gzip', '/echo-drip', '/echo-range'])('a server that shows it back at %s gives nothing away', async (path) => {
-    const stage = await open([withKey()]);
-    const answer = await stage.ask(inner(path), { headers: { 'accept-encoding': 'gzip', range: 'bytes=0-9' } });
-    expect(tls.requests[0]?.headers.authorization).toBe(`Bearer ${secret}`);
-    expect(answer.status).toBe(200);
-    expect(answer.text + JSON.stringify(answer.headers)).not.toContain(secret.slice(0, 8));
-    expect(answer.text).toContain('Bearer ***');
-    expect(answer.headers['content-encoding']).toBeUndefined();
-  });
+  test.each(['/echo', '/echo-gzip', '/echo-drip', '/echo-range'])(
+    'a server that shows it back at %s gives nothing away',
+    async (path) => {
+      const stage = await open([withKey()]);
+      const answer = await stage.ask(inner(path), { headers: { 'accept-encoding': 'gzip', range: 'bytes=0-9' } });
+      expect(tls.requests[0]?.headers.authorization).toBe(`Bearer ${secret}`);
+      expect(answer.status).toBe(200);
+      expect(answer.text + JSON.stringify(answer.headers)).not.toContain(secret.slice(0, 8));
+      expect(answer.text).toContain('Bearer ***');
+      expect(answer.headers['content-encoding']).toBeUndefined();
+    },
+  );
 
   test('a session that was opened with it does not reach the sandbox', async () => {
     const stage = await open([withKey({ paths: ['/cookie'] }), rule()]);
@@ -216,7 +235,9 @@ describe('tunnels', () => {
     const [chunk] = await once(secured, 'data');
     expect(String(chunk)).toContain('200 OK');
     secured.destroy();
-    await expect.poll(async () => (await stage.records()).map(({ reason }) => reason)).toEqual(['opened', expect.any(String)]);
+    await expect
+      .poll(async () => (await stage.records()).map(({ reason }) => reason))
+      .toEqual(['opened', expect.any(String)]);
     expect(tls.requests[0]?.url).toBe('/in/tunnel');
   });
 
@@ -228,7 +249,9 @@ describe('tunnels', () => {
     const { socket } = await stage.tunnel(`api.test:${tls.port}`);
     await expect(secure(socket, name, certificate.cert)).rejects.toThrow();
     expect(tls.requests).toEqual([]);
-    await expect.poll(async () => (await stage.records())[0]).toMatchObject({ verdict: 'refused', reason: expect.stringContaining('its TLS asks for') });
+    await expect
+      .poll(async () => (await stage.records())[0])
+      .toMatchObject({ verdict: 'refused', reason: expect.stringContaining('its TLS asks for') });
   });
 
   test('what is no TLS does not, nor what says nothing', async () => {
@@ -244,13 +267,18 @@ describe('tunnels', () => {
       .toEqual(['The tunnel does not carry TLS.', 'The tunnel did not begin with TLS in time.']);
   });
 
-  test.each(['other.test:443', 'api.test:22', '127.0.0.2:443', 'inside.test:443', '[::1]:443', '169.254.169.254:80', 'localhost:443'])(
-    '%s is refused',
-    async (authority) => {
-      const stage = await open([wide(), { host: 'inside.test', methods: ['*'] }, { host: '127.0.0.2', methods: ['*'] }]);
-      expect((await stage.tunnel(authority)).status).toBe(403);
-    },
-  );
+  test.each([
+    'other.test:443',
+    'api.test:22',
+    '127.0.0.2:443',
+    'inside.test:443',
+    '[::1]:443',
+    '169.254.169.254:80',
+    'localhost:443',
+  ])('%s is refused', async (authority) => {
+    const stage = await open([wide(), { host: 'inside.test', methods: ['*'] }, { host: '127.0.0.2', methods: ['*'] }]);
+    expect((await stage.tunnel(authority)).status).toBe(403);
+  });
 
   test.each([
     ['a user name', 'CONNECT user@api.test:443 HTTP/1.1\r\nhost: api.test:443\r\n\r\n'],
@@ -262,6 +290,12 @@ describe('tunnels', () => {
   ])('with %s it is refused', async (_what, bytes) => {
     const stage = await open([{ host: 'api.test', methods: ['*'] }]);
     expect(await stage.raw(bytes)).toMatch(/^HTTP\/1\.1 400 /);
+  });
+
+  test('programs that speak HTTP/1.0 and send no Host get theirs', async () => {
+    const stage = await open([wide()]);
+    expect(await stage.raw(`CONNECT api.test:${tls.port} HTTP/1.0\r\n\r\n`, 500)).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await stage.raw(`CONNECT api.test:${tls.port} HTTP/1.1\r\n\r\n`, 500)).toMatch(/^HTTP\/1\.1 400 /);
   });
 
   test('a tunnel ends when its host is no longer allowed', async () => {

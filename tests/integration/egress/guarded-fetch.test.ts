@@ -37,7 +37,11 @@ const two = (path: string) => `https://two.test:${other.port}${path}`;
 const redirect = (to: string, status = 302) => one(`/redirect?status=${status}&to=${encodeURIComponent(to)}`);
 
 test('it is a fetch: method, headers, body, decoded answer, address', async () => {
-  const response = await guarded()(one('/echo'), { method: 'POST', headers: { 'x-own': '1' }, body: JSON.stringify({ a: 1 }) });
+  const response = await guarded()(one('/echo'), {
+    method: 'POST',
+    headers: { 'x-own': '1' },
+    body: JSON.stringify({ a: 1 }),
+  });
   expect(await response.json()).toMatchObject({ body: '{"a":1}', headers: { 'x-own': '1' } });
   expect([response.url, response.status, response.redirected]).toEqual([one('/echo'), 200, false]);
   const zipped = await guarded()(new Request(one('/echo-gzip'), { headers: { authorization: 'Bearer mine' } }));
@@ -71,14 +75,25 @@ test('another host is told nothing that was meant for the first', async () => {
   const response = await guarded()(redirect(two('/landed')), { headers });
   expect([await response.text(), response.redirected, response.url]).toEqual(['reached /landed', true, two('/landed')]);
   const seen = other.requests[0]?.headers ?? {};
-  expect([seen.authorization, seen.cookie, seen['x-api-key'], seen.accept]).toEqual([undefined, undefined, undefined, 'text/plain']);
+  expect([seen.authorization, seen.cookie, seen['x-api-key'], seen.accept]).toEqual([
+    undefined,
+    undefined,
+    undefined,
+    'text/plain',
+  ]);
   await guarded()(redirect('/same'), { headers });
   expect(tls.requests.at(-1)?.headers.authorization).toBe('Bearer mine');
 });
 
 test('a body goes to no other host, and a POST that is answered with another place becomes a GET', async () => {
-  await expect(guarded()(redirect(two('/x'), 307), { method: 'POST', body: 'secret' })).rejects.toThrow(/with a body to another host/);
-  await guarded()(redirect('/next', 303), { method: 'POST', body: 'secret', headers: { 'content-type': 'text/plain' } });
+  await expect(guarded()(redirect(two('/x'), 307), { method: 'POST', body: 'secret' })).rejects.toThrow(
+    /with a body to another host/,
+  );
+  await guarded()(redirect('/next', 303), {
+    method: 'POST',
+    body: 'secret',
+    headers: { 'content-type': 'text/plain' },
+  });
   expect(tls.requests.at(-1)).toMatchObject({ method: 'GET', url: '/next', body: '' });
   await guarded()(redirect('/next', 308), { method: 'POST', body: 'again' });
   expect(tls.requests.at(-1)).toMatchObject({ method: 'POST', url: '/next', body: 'again' });
@@ -88,7 +103,9 @@ test('a body goes to no other host, and a POST that is answered with another pla
 test('redirects end: after five, at plain http, at nonsense, and where they are not wanted', async () => {
   await expect(guarded()(one('/loop'))).rejects.toThrow(/more than 5 times/);
   expect(tls.requests).toHaveLength(6);
-  await expect(guarded({ allowsHttp: true })(redirect(`http://one.test:${plain.port}/`))).rejects.toThrow(/from https to http/);
+  await expect(guarded({ allowsHttp: true })(redirect(`http://one.test:${plain.port}/`))).rejects.toThrow(
+    /from https to http/,
+  );
   await expect(guarded()(redirect('https://'))).rejects.toThrow(/no address/);
   await expect(guarded()(redirect('gopher://one.test/'))).rejects.toMatchObject({ code: 'egress.refused' });
   await expect(guarded()(redirect('/x'), { redirect: 'error' })).rejects.toThrow(/redirects/);
@@ -106,7 +123,9 @@ test('an answer is cut by what it becomes when it is unpacked', async () => {
 
 test('headers above 16 KiB, a request above its bound, a silent server and a slow one are given up', async () => {
   await expect(guarded()(one('/headers'))).rejects.toMatchObject({ code: 'egress.too_large' });
-  await expect(guarded({ requestBytesMax: 10 })(one('/'), { method: 'POST', body: 'x'.repeat(11) })).rejects.toMatchObject({ code: 'egress.too_large' });
+  await expect(
+    guarded({ requestBytesMax: 10 })(one('/'), { method: 'POST', body: 'x'.repeat(11) }),
+  ).rejects.toMatchObject({ code: 'egress.too_large' });
   await expect(guarded({ totalMs: 300 })(one('/silent'))).rejects.toMatchObject({ code: 'egress.timeout' });
   const stalled = await guarded({ totalMs: 300 })(one('/stall'));
   await expect(stalled.text()).rejects.toMatchObject({ code: 'egress.timeout' });

@@ -40,26 +40,59 @@ const at = () => `api.test:${plain.port}`;
 
 describe('requests that two readers could read in two ways', () => {
   const cases: readonly (readonly [string, () => string])[] = [
-    ['a length and chunks', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`],
-    ['two lengths', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nabcde`],
+    [
+      'a length and chunks',
+      () =>
+        `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`,
+    ],
+    [
+      'two lengths',
+      () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nabcde`,
+    ],
     ['a length with a sign', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: +4\r\n\r\nabcd`],
-    ['an unknown transfer encoding', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n`],
-    ['chunked that is not last', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n`],
-    ['a space before the colon', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding : chunked\r\n\r\n0\r\n\r\n`],
+    [
+      'an unknown transfer encoding',
+      () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n`,
+    ],
+    [
+      'chunked that is not last',
+      () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n`,
+    ],
+    [
+      'a space before the colon',
+      () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding : chunked\r\n\r\n0\r\n\r\n`,
+    ],
     ['a folded header', () => `GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nx: a\r\n b\r\n\r\n`],
     ['a bare line feed', () => `GET http://${at()}/a HTTP/1.1\nhost: ${at()}\nx: a\n\n`],
-    ['a bare carriage return in a value', () => `GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nx: a\rx-injected: 1\r\n\r\n`],
+    [
+      'a bare carriage return in a value',
+      () => `GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nx: a\rx-injected: 1\r\n\r\n`,
+    ],
     ['a NUL in a value', () => `GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nx: a\0b\r\n\r\n`],
-    ['a chunk size that overflows', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n`],
-    ['a chunk size with rubbish', () => `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked\r\n\r\n3x\r\nabc\r\n0\r\n\r\n`],
+    [
+      'a chunk size that overflows',
+      () =>
+        `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n`,
+    ],
+    [
+      'a chunk size with rubbish',
+      () =>
+        `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked\r\n\r\n3x\r\nabc\r\n0\r\n\r\n`,
+    ],
     ['two Host headers', () => `GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nhost: evil.test\r\n\r\n`],
     ['no Host header', () => `GET http://${at()}/a HTTP/1.1\r\n\r\n`],
     ['a Host header of another host', () => `GET http://${at()}/a HTTP/1.1\r\nhost: evil.test\r\n\r\n`],
     ['another host behind the gateway’s name', () => `GET http://gateway/${at()}/a HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
     ['a bare path for an unknown Host', () => `GET /a HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
     ['a user name', () => `GET http://evil.test@${at()}/a HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
-    ['a user name behind the gateway', () => `GET http://gateway/api.test@evil.test/a HTTP/1.1\r\nhost: gateway\r\n\r\n`],
-    ['an escaped host behind the gateway', () => `GET http://gateway/api.test%2eevil.test/a HTTP/1.1\r\nhost: gateway\r\n\r\n`],
+    [
+      'a user name behind the gateway',
+      () => `GET http://gateway/api.test@evil.test/a HTTP/1.1\r\nhost: gateway\r\n\r\n`,
+    ],
+    [
+      'an escaped host behind the gateway',
+      () => `GET http://gateway/api.test%2eevil.test/a HTTP/1.1\r\nhost: gateway\r\n\r\n`,
+    ],
     ['a backslash', () => `GET http://${at()}\\@evil.test/a HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
     ['a fragment', () => `GET http://${at()}#@evil.test/a HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
     ['a scheme of its own', () => `GET ftp://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\n\r\n`],
@@ -80,14 +113,18 @@ describe('requests that two readers could read in two ways', () => {
 
   test.each(['TRACE', 'TRACK', 'PROPFIND', 'PURGE'])('%s is not carried', async (method) => {
     const stage = await open();
-    expect(await stage.raw(`${method} http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nconnection: close\r\n\r\n`)).toMatch(/^HTTP\/1\.1 4\d\d /);
+    expect(
+      await stage.raw(`${method} http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nconnection: close\r\n\r\n`),
+    ).toMatch(/^HTTP\/1\.1 4\d\d /);
     expect(plain.requests).toEqual([]);
   });
 
   test('a second request behind a refused one is not carried out of its body', async () => {
     const stage = await open({ rules: [{ host: 'evil.test' }] });
     const hidden = `GET http://${at()}/hidden HTTP/1.1\r\nhost: ${at()}\r\n\r\n`;
-    const answer = await stage.raw(`POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: ${hidden.length}\r\n\r\n${hidden}`);
+    const answer = await stage.raw(
+      `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: ${hidden.length}\r\n\r\n${hidden}`,
+    );
     expect(answer.match(/HTTP\/1\.1 /g)).toHaveLength(1);
     expect(plain.requests).toEqual([]);
   });
@@ -110,7 +147,9 @@ describe('headers', () => {
         'proxy-authorization: Basic abc\r\nproxy-connection: keep-alive\r\nupgrade: websocket\r\nhttp2-settings: AAA\r\n' +
         'x-forwarded-for: 127.0.0.1\r\nx-forwarded-host: evil.test\r\nforwarded: for=1\r\nvia: x\r\nx-real-ip: 1\r\nx-keep: yes\r\n\r\n',
     );
-    const names = (plain.requests[0]?.rawHeaders ?? []).filter((_item, index) => index % 2 === 0).map((name) => name.toLowerCase());
+    const names = (plain.requests[0]?.rawHeaders ?? [])
+      .filter((_item, index) => index % 2 === 0)
+      .map((name) => name.toLowerCase());
     expect(names.sort()).toEqual(['connection', 'host', 'x-keep']);
   });
 
@@ -122,7 +161,9 @@ describe('headers', () => {
 
   test('a header named in Connection cannot take the credential out again', async () => {
     const stage = await open();
-    await stage.raw(`GET http://gateway/api.test:${tls.port}/c HTTP/1.1\r\nhost: gateway\r\nconnection: authorization, close\r\n\r\n`);
+    await stage.raw(
+      `GET http://gateway/api.test:${tls.port}/c HTTP/1.1\r\nhost: gateway\r\nconnection: authorization, close\r\n\r\n`,
+    );
     expect(tls.requests[0]?.headers.authorization).toBe(`Bearer ${secrets['key']}`);
   });
 
@@ -131,7 +172,9 @@ describe('headers', () => {
     await stage.raw(
       `GET http://gateway/api.test:${tls.port}/c HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer a\r\nAuthorization: Bearer b\r\nconnection: close\r\n\r\n`,
     );
-    const values = (tls.requests[0]?.rawHeaders ?? []).filter((_value, index, all) => all[index - 1]?.toLowerCase() === 'authorization');
+    const values = (tls.requests[0]?.rawHeaders ?? []).filter(
+      (_value, index, all) => all[index - 1]?.toLowerCase() === 'authorization',
+    );
     expect(values).toEqual([`Bearer ${secrets['key']}`]);
   });
 
@@ -146,8 +189,12 @@ describe('headers', () => {
 
   test('more headers than allowed are refused', async () => {
     const stage = await open();
-    expect(await stage.raw(`GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nx: ${'a'.repeat(17_000)}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 431 /);
-    expect(await stage.raw(`GET http://${at()}/${'a'.repeat(17_000)} HTTP/1.1\r\nhost: ${at()}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 4\d\d /);
+    expect(
+      await stage.raw(`GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nx: ${'a'.repeat(17_000)}\r\n\r\n`),
+    ).toMatch(/^HTTP\/1\.1 431 /);
+    expect(await stage.raw(`GET http://${at()}/${'a'.repeat(17_000)} HTTP/1.1\r\nhost: ${at()}\r\n\r\n`)).toMatch(
+      /^HTTP\/1\.1 4\d\d /,
+    );
     expect(plain.requests).toEqual([]);
   });
 
@@ -178,7 +225,9 @@ describe('bounds', () => {
     const said = await stage.ask(`http://${at()}/a`, { method: 'POST', body: 'x'.repeat(2000) });
     expect([said.status, said.text]).toEqual([502, expect.stringContaining('1000 bytes')]);
     const chunk = `${(2000).toString(16)}\r\n${'x'.repeat(2000)}\r\n`;
-    const unsaid = await stage.raw(`POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked\r\n\r\n${chunk}0\r\n\r\n`);
+    const unsaid = await stage.raw(
+      `POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked\r\n\r\n${chunk}0\r\n\r\n`,
+    );
     expect(unsaid).toMatch(/^HTTP\/1\.1 502 /);
     expect(plain.requests).toEqual([]);
   });
@@ -186,7 +235,9 @@ describe('bounds', () => {
   test('a request that is broken off does not arrive as a shorter one', async () => {
     const stage = await open();
     const socket = connect(stage.socketPath);
-    socket.write(`POST http://${at()}/half HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n`);
+    socket.write(
+      `POST http://${at()}/half HTTP/1.1\r\nhost: ${at()}\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n`,
+    );
     await expect.poll(() => plain.connections).toBe(1);
     socket.destroy();
     await expect.poll(async () => (await stage.records())[0]).toMatchObject({ verdict: 'failed' });
@@ -196,13 +247,18 @@ describe('bounds', () => {
   test('a slow head and a slow body are given up', async () => {
     const stage = await open({ limits: { headersMs: 300, requestMs: 600 } });
     expect(await stage.raw(`GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\n`)).toMatch(/^HTTP\/1\.1 408 /);
-    expect(await stage.raw(`POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: 10\r\n\r\nab`)).toMatch(/^(HTTP\/1\.1 (408|502) |$)/);
+    expect(await stage.raw(`POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: 10\r\n\r\nab`)).toMatch(
+      /^(HTTP\/1\.1 (408|502) |$)/,
+    );
     expect(plain.requests).toEqual([]);
   });
 
   test('a server that is silent, stalls, or goes on for ever is given up', async () => {
     const stage = await open({ limits: { firstByteMs: 600, idleMs: 600, totalMs: 2_500 } });
-    expect(await stage.ask(`http://${at()}/silent`)).toMatchObject({ status: 504, text: expect.stringContaining('did not answer in time') });
+    expect(await stage.ask(`http://${at()}/silent`)).toMatchObject({
+      status: 504,
+      text: expect.stringContaining('did not answer in time'),
+    });
     expect(await stage.ask(`http://${at()}/stall`)).toMatchObject({ text: 'beginning', isBroken: true });
   });
 
@@ -227,9 +283,20 @@ describe('bounds', () => {
     const first = await open();
     await first.ask(`http://${at()}/big?bytes=50000`);
     await first.journal.settled();
-    const about = { sessionId: first.sessionId, agent: 'scout', from: 'sandbox', method: 'GET', host: 'h', port: 443, path: '/' } as const;
+    const about = {
+      sessionId: first.sessionId,
+      agent: 'scout',
+      from: 'sandbox',
+      method: 'GET',
+      host: 'h',
+      port: 443,
+      path: '/',
+    } as const;
     const bounds = { requestsPerMinute: 10, bytesPerDay: 50_000 };
-    await using next = new EgressJournal({ db: database.db, log: pino({ level: 'silent' }), clock: systemClock }, bounds);
+    await using next = new EgressJournal(
+      { db: database.db, log: pino({ level: 'silent' }), clock: systemClock },
+      bounds,
+    );
     expect(await next.admit(about)).toMatchObject({ ok: false, reason: expect.stringContaining('50000 bytes') });
     expect(await next.admit({ ...about, sessionId: await makeSession(database) })).toMatchObject({ ok: true });
   });

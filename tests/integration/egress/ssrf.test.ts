@@ -18,7 +18,9 @@ async function runCases(): Promise<Output> {
   const run = async (command: string, args: readonly string[], isAlone: boolean): Promise<string> =>
     await new Promise((resolve, reject) => {
       const env = { ...process.env, ...(isAlone ? { SSRF_ALONE: '1' } : {}) };
-      execFile(command, [...args], { env, timeout: 90_000 }, (err, stdout) => (err === null ? resolve(stdout) : reject(err)));
+      execFile(command, [...args], { env, timeout: 90_000 }, (err, stdout) =>
+        err === null ? resolve(stdout) : reject(err),
+      );
     });
   const node = [process.execPath, program];
   for (const flags of [['-n'], ['-rn']]) {
@@ -53,7 +55,9 @@ test('the ways do lead there without it, and the guard lets the public through',
 
 test('half a guard is none: a look-up hook misses literal addresses, a check before the request misses what changes', () => {
   const lookupOnly = output.results['look-up alone'] ?? [];
-  for (const name of ['decimal', 'hex', 'IPv6 loopback', 'mapped', 'unicode digits']) expect(lookupOnly).toContain(name);
+  for (const name of ['decimal', 'hex', 'IPv6 loopback', 'mapped', 'unicode digits'])
+    expect(lookupOnly).toContain(name);
   const checkFirst = output.results['check, then fetch'] ?? [];
-  if (output.isAlone) expect(checkFirst).toEqual(expect.arrayContaining(['a name that changes', 'redirect to an address']));
+  if (output.isAlone)
+    expect(checkFirst).toEqual(expect.arrayContaining(['a name that changes', 'redirect to an address']));
 });

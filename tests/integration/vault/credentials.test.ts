@@ -94,7 +94,9 @@ test('a secret without a scope is for nobody', async () => {
 
 test('a name that is not there is unknown, and one that cannot be is not looked up', async () => {
   await expect(open().resolve('nowhere', use)).rejects.toMatchObject({ code: 'credential.unknown' });
-  await expect(open().resolve("x'; drop table vault_secret", use)).rejects.toMatchObject({ code: 'credential.invalid' });
+  await expect(open().resolve("x'; drop table vault_secret", use)).rejects.toMatchObject({
+    code: 'credential.invalid',
+  });
 });
 
 test('a value is known to be secret before it is handed out', async () => {
@@ -107,7 +109,9 @@ test('a value is known to be secret before it is handed out', async () => {
 test('a burst of uses costs one look and one record', async () => {
   await set('burst_token');
   const credentials = open();
-  const values = await Promise.all(Array.from({ length: 50 }, async () => await credentials.resolve('burst_token', use)));
+  const values = await Promise.all(
+    Array.from({ length: 50 }, async () => await credentials.resolve('burst_token', use)),
+  );
   expect(new Set(values)).toEqual(new Set([value]));
   const records = await audited('vault.used');
   expect(records.filter(({ body }) => body['name'] === 'burst_token')).toHaveLength(1);
@@ -116,12 +120,18 @@ test('a burst of uses costs one look and one record', async () => {
 test.each<[string, string]>([
   ['widened for another agent', `update vault_version set agents = '{assistant,intruder}'`],
   ['widened for another host', `update vault_version set hosts = '{api.example.org,evil.example}'`],
-  ['swapped with another', `update vault_version v set sealed = o.sealed, wrapped_key = o.wrapped_key
-     from vault_version o where o.secret_id <> v.secret_id`],
+  [
+    'swapped with another',
+    `update vault_version v set sealed = o.sealed, wrapped_key = o.wrapped_key
+     from vault_version o where o.secret_id <> v.secret_id`,
+  ],
   ['moved under another name', `update vault_secret set name = 'moved_' || name`],
   ['made an older version', `update vault_version set version = version + 1`],
   ['flipped in a bit', `update vault_version set sealed = set_byte(sealed, 15, get_byte(sealed, 15) # 1)`],
-  ['given another key id', `update vault_version set wrapped_key = set_byte(wrapped_key, 3, get_byte(wrapped_key, 3) # 1)`],
+  [
+    'given another key id',
+    `update vault_version set wrapped_key = set_byte(wrapped_key, 3, get_byte(wrapped_key, 3) # 1)`,
+  ],
 ])('a row that somebody %s in the database is refused and on record', async (_how, sql) => {
   await set('first_token');
   await set('second_token', 'another-value-9876543210');
@@ -147,7 +157,9 @@ test('a secret sealed with another master key is refused with what to do', async
 });
 
 test('two who set a secret at once make two versions', async () => {
-  const outcomes = await Promise.all(Array.from({ length: 6 }, async (_, index) => await set('race_token', `${value}${index}`)));
+  const outcomes = await Promise.all(
+    Array.from({ length: 6 }, async (_, index) => await set('race_token', `${value}${index}`)),
+  );
   expect(outcomes.map(({ version }) => version).sort()).toEqual([1, 2, 3, 4, 5, 6]);
   const last = outcomes.findIndex(({ version }) => version === 6);
   expect(await open().resolve('race_token', use)).toBe(`${value}${last}`);
@@ -171,7 +183,7 @@ test('a new master key leaves every value as it was, and the old one opens nothi
   const sealed = await database.query<{ sealed: Buffer }>('select sealed from vault_version order by created_at');
   const { readFileSync } = await import('node:fs');
   const oldKey = readFileSync(file, 'utf8');
-  const { count, broken } = await rotateMaster({ db: database.db, kek }, by);
+  const { count, broken } = await rotateMaster({ db: database.db, kek, more: [] }, by);
   expect({ count, broken }).toEqual({ count: 2, broken: [] });
   expect(await database.query('select sealed from vault_version order by created_at')).toEqual(sealed);
   expect(await open().resolve('one_token', use)).toBe('value-of-one-token');
@@ -193,7 +205,7 @@ test('a rotation that ends half-way loses nothing, and another one ends it', asy
   await kek.renew();
   await set('later_token');
   expect(await open().resolve('half_token', use)).toBe(value);
-  await rotateMaster({ db: database.db, kek }, by);
+  await rotateMaster({ db: database.db, kek, more: [] }, by);
   expect(await open().resolve('half_token', use)).toBe(value);
   expect(await open().resolve('later_token', use)).toBe(value);
 });
@@ -203,7 +215,7 @@ test('a rotation says which rows are not as they were sealed, and keeps the key 
   await set('bad_token');
   await database.query(`update vault_version v set agents = '{intruder}' from vault_secret s
     where s.id = v.secret_id and s.name = 'bad_token'`);
-  const { broken } = await rotateMaster({ db: database.db, kek }, by);
+  const { broken } = await rotateMaster({ db: database.db, kek, more: [] }, by);
   expect(broken).toEqual(['bad_token version 1']);
   expect(await open().resolve('good_token', use)).toBe(value);
   await database.query(`update vault_version v set agents = '{assistant}' from vault_secret s

@@ -36,7 +36,9 @@ async function dump(): Promise<string> {
   );
   const texts: string[] = [];
   for (const { t, c } of columns) {
-    const [row] = await stage.database.query<{ all: string | null }>(`select string_agg("${c}"::text, ' ') as all from "${t}"`);
+    const [row] = await stage.database.query<{ all: string | null }>(
+      `select string_agg("${c}"::text, ' ') as all from "${t}"`,
+    );
     texts.push(`${t}.${c}: ${row?.all ?? ''}`);
   }
   return texts.join('\n');
@@ -105,16 +107,18 @@ test('a form takes the value where the platform has one, and no message ever hol
   expect(await dump()).not.toContain(shaped);
 });
 
-test.each(['secret set github_token hunter2hunter2', 'secret set Hunter2!hunter2', 'secret hunter2hunter2', 'secret set a b c'])(
-  'a value as an argument (%s) is refused, forgotten and deleted, and is not repeated',
-  async (line) => {
-    const answer = await stage.commands(dm, ann, line);
-    expect(answer).toContain('A value is never part of a command');
-    expect(stage.deleted).toHaveLength(1);
-    expect(await kept()).toEqual([]);
-    expect((await dump()).toLowerCase()).not.toContain('hunter2');
-  },
-);
+test.each([
+  'secret set github_token hunter2hunter2',
+  'secret set Hunter2!hunter2',
+  'secret hunter2hunter2',
+  'secret set a b c',
+])('a value as an argument (%s) is refused, forgotten and deleted, and is not repeated', async (line) => {
+  const answer = await stage.commands(dm, ann, line);
+  expect(answer).toContain('A value is never part of a command');
+  expect(stage.deleted).toHaveLength(1);
+  expect(await kept()).toEqual([]);
+  expect((await dump()).toLowerCase()).not.toContain('hunter2');
+});
 
 test('in a group nothing is asked and nothing is listed', async () => {
   for (const line of ['secret', 'secret set github_token', 'secret remove github_token']) {

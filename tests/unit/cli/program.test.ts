@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { CliDeps } from '#cli/cli-deps.ts';
+import type { CliDeps, SandboxOffice } from '#cli/cli-deps.ts';
 import { runProgram } from '#cli/run-program.ts';
 import { printTable } from '#cli/terminal.ts';
 import { AppError } from '#core/kit/errors.ts';
@@ -46,7 +46,7 @@ async function run(argv: string[], deps: Partial<CliDeps> = {}, showStack = fals
     openMcp: refuse,
     checkImage: refuse,
     readBill: refuse,
-    listSandboxes: refuse,
+    openSandboxes: refuse,
     ...deps,
   };
   const code = await runProgram(all, argv, { showStack });
@@ -133,14 +133,58 @@ test('a painted cell is as wide as a plain one, and what it holds is still clean
   expect(out.split('\n')[1]).toBe('\u001b[36ma [2J    \u001b[39m  x');
 });
 
-test('the containers are listed with a time people can read, whatever a label says', async () => {
-  const line = { id: 'c1', sessionId: 's', agent: 'coder', state: 'running' };
-  const listSandboxes = async () => [
-    { ...line, createdAt: '2026-11-21T10:05:59.123Z' },
-    { ...line, createdAt: 'unknown' },
-  ];
-  const { stdout } = await run(['sandbox', 'list'], { listSandboxes });
-  expect(stdout).toMatch(/coder {2}2026-11-21 10:05 UTC {2}s\n.*coder {2}unknown +s\n/);
+const openOffice = async (): Promise<SandboxOffice> => {
+  const line = {
+    id: 'c1',
+    sessionId: 's',
+    agent: 'coder',
+    kind: 'core',
+    state: 'running',
+    host: 'here',
+    instance: '/data',
+    isOurs: true,
+    memoryUsedMb: 12.3,
+    memoryMb: 512,
+    diskUsedMb: undefined,
+    diskMb: 1024,
+    disk: 'loop',
+    createdAt: new Date(Date.now() - 3 * 3_600_000 - 5_000).toISOString(),
+  };
+  return {
+    list: async () => ({ sandboxes: [line, { ...line, sessionId: '', createdAt: 'unknown' }], away: ['far is away.'] }),
+    sessionOf: async (text) => text,
+    describe: async () => [],
+    shell: async (_, { command }) => (command === 'exit 7' ? 7 : 0),
+    remove: async () => 1,
+    prune: async () => ({ removed: 1, cleared: 2, forgotten: 0 }),
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+};
+
+test('the containers are listed with an age people can read, whatever a label says', async () => {
+  const { stdout } = await run(['sandbox', 'list'], { openSandboxes: openOffice });
+  expect(stdout).toMatch(/coder {2}here {2}12\/512 {5}-\/1024 loop {2}3h {3}s\n/);
+  expect(stdout).toMatch(/coder {2}here {2}12\/512 {5}-\/1024 loop {2}- {4}\(ready for one\)\n/);
+});
+
+test('a host that is away is told beside the list, not in it', async () => {
+  const { stdout, stderr, code } = await run(['sandbox', 'list'], { openSandboxes: openOffice });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: 'far is away.\n' });
+  expect(stdout).not.toContain('away');
+});
+
+test('the exit code of a shell is the command’s', async () => {
+  expect((await run(['sandbox', 'shell', 's', '-c', 'exit 7'], { openSandboxes: openOffice })).code).toBe(7);
+});
+
+test('files are not deleted where nobody can be asked, unless told', async () => {
+  const deps = { openSandboxes: openOffice, openQuestions: () => undefined };
+  expect(await run(['sandbox', 'rm', 's', '--workspace'], deps)).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('--yes'),
+  });
+  expect((await run(['sandbox', 'rm', 's', '--workspace', '--yes'], deps)).stdout).toContain('The files are deleted.');
+  expect((await run(['sandbox', 'rm', 's'], deps)).stdout).toContain('1 container of s removed. The files are kept.');
 });
 
 test('an unknown bench is refused with the list', async () => {

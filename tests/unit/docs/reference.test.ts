@@ -118,7 +118,7 @@ test('the command line guide has every command with its options', () => {
     openMcp: refuse,
     checkImage: refuse,
     readBill: refuse,
-    listSandboxes: refuse,
+    openSandboxes: refuse,
   };
   const page = read('docs/guide/command-line.md');
   const missing = leavesOf(buildProgram(deps), '').flatMap(({ name, command }) => {

@@ -4,10 +4,18 @@ import { createAddressGuard, isAddressRange } from '#core/egress/address-guard.t
 
 const guard = createAddressGuard();
 
-test.each(['8.8.8.8', '93.184.216.34', '1.1.1.1', '172.32.0.1', '192.0.1.1', '100.128.0.1', '2606:4700:4700::1111', '2a00:1450:4001:81b::200e', '::ffff:8.8.8.8', '::ffff:808:808'])(
-  '%s is public',
-  (address) => expect(guard.refusal(address)).toBeUndefined(),
-);
+test.each([
+  '8.8.8.8',
+  '93.184.216.34',
+  '1.1.1.1',
+  '172.32.0.1',
+  '192.0.1.1',
+  '100.128.0.1',
+  '2606:4700:4700::1111',
+  '2a00:1450:4001:81b::200e',
+  '::ffff:8.8.8.8',
+  '::ffff:808:808',
+])('%s is public', (address) => expect(guard.refusal(address)).toBeUndefined());
 
 test.each([
   '0.0.0.0',
@@ -96,7 +104,13 @@ test('an operator can open a range and close an address, and closed is stronger'
 
 test('the metadata services of clouds cannot be opened', () => {
   const wide = createAddressGuard({ open: ['0.0.0.0/0', '::/0'] });
-  for (const address of ['169.254.169.254', '168.63.129.16', 'fd00:ec2::254', '::ffff:169.254.169.254', '100.100.100.200']) {
+  for (const address of [
+    '169.254.169.254',
+    '168.63.129.16',
+    'fd00:ec2::254',
+    '::ffff:169.254.169.254',
+    '100.100.100.200',
+  ]) {
     expect(wide.refusal(address)).toMatch(/metadata/);
   }
   expect(wide.refusal('127.0.0.1')).toBeUndefined();

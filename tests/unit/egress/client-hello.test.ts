@@ -17,10 +17,12 @@ async function record(servername: string | undefined): Promise<Buffer> {
   const address = server.address();
   const first = new Promise<Buffer>((resolve) =>
     server.once('connection', (socket) =>
-      socket.on('error', () => undefined).once('data', (chunk) => {
-        socket.destroy();
-        resolve(chunk);
-      }),
+      socket
+        .on('error', () => undefined)
+        .once('data', (chunk) => {
+          socket.destroy();
+          resolve(chunk);
+        }),
     ),
   );
   const port = typeof address === 'object' && address !== null ? address.port : 0;

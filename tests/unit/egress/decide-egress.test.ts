@@ -45,10 +45,16 @@ test('a rule for the sandbox does not hold for tools, nor the other way round', 
 
 const guarded = rules({ host: 'h.org', paths: ['/public/**', '/v1/users/*'] });
 
-test.each(['/public/a', '/public', '/public/a/b?x=../..', '/v1/users/42', '/%70ublic/a', '/public/./a', '/public/x/../a', '/public/a%20b'])(
-  'the path %s is within its rule',
-  (path) => expect(ask(guarded, 'GET', `https://h.org${path}`)).toBe('allow'),
-);
+test.each([
+  '/public/a',
+  '/public',
+  '/public/a/b?x=../..',
+  '/v1/users/42',
+  '/%70ublic/a',
+  '/public/./a',
+  '/public/x/../a',
+  '/public/a%20b',
+])('the path %s is within its rule', (path) => expect(ask(guarded, 'GET', `https://h.org${path}`)).toBe('allow'));
 
 test.each([
   '/',
@@ -110,10 +116,20 @@ test('a rule that would send a credential anywhere, openly, or as framing is ref
   expect(problems({ host: '*.a.org', credential: 'key', header: 'X-Api-Key' })).toEqual([]);
 });
 
-test.each(['https://a.org', 'a.org:443', 'A.org', 'a.org/', 'a_b.org', '*.*.org', 'a.*', '-a.org', '', 'a..org', '*a.org', 'a.org.'])(
-  '%j is no host of a rule',
-  (host) => expect(egressRuleSchema.safeParse({ host }).success).toBe(false),
-);
+test.each([
+  'https://a.org',
+  'a.org:443',
+  'A.org',
+  'a.org/',
+  'a_b.org',
+  '*.*.org',
+  'a.*',
+  '-a.org',
+  '',
+  'a..org',
+  '*a.org',
+  'a.org.',
+])('%j is no host of a rule', (host) => expect(egressRuleSchema.safeParse({ host }).success).toBe(false));
 
 test.each(['a.org', '*.a.org', '*', 'localhost', '10.0.0.1', '[::1]', 'xn--bcher-kva.example'])('%j is one', (host) =>
   expect(egressRuleSchema.safeParse({ host }).success).toBe(true),

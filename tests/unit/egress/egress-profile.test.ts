@@ -7,7 +7,14 @@ test('egress rules are read with their defaults', () => {
   const { profile, problems } = agent('egress:\n  - host: api.example.org\n    credential: key');
   expect(problems).toEqual([]);
   expect(profile?.egress).toEqual([
-    { host: 'api.example.org', methods: ['GET', 'HEAD'], paths: ['/**'], ports: [443, 80], from: 'both', credential: 'key' },
+    {
+      host: 'api.example.org',
+      methods: ['GET', 'HEAD'],
+      paths: ['/**'],
+      ports: [443, 80],
+      from: 'both',
+      credential: 'key',
+    },
   ]);
 });
 

@@ -30,17 +30,20 @@ const forms: Readonly<Record<string, Buffer>> = {
   'two bytes a character': Buffer.from(secret, 'utf16le'),
 };
 
-test.each(Object.entries(forms))('a value comes back in no piece as %s, wherever the stream is cut', async (_name, form) => {
-  const whole = Buffer.concat([Buffer.from('before '), form, Buffer.from(' after')]);
-  // What base64 shares with its neighbours is no part of the value.
-  const core = form.subarray(4, form.length - 6);
-  for (let cut = 0; cut <= whole.length; cut++) {
-    const out = await through([whole.subarray(0, cut), whole.subarray(cut)]);
-    expect(out.length).toBe(whole.length);
-    expect(out.includes(core)).toBe(false);
-    expect(out.subarray(0, 7).toString()).toBe('before ');
-  }
-});
+test.each(Object.entries(forms))(
+  'a value comes back in no piece as %s, wherever the stream is cut',
+  async (_name, form) => {
+    const whole = Buffer.concat([Buffer.from('before '), form, Buffer.from(' after')]);
+    // What base64 shares with its neighbours is no part of the value.
+    const core = form.subarray(4, form.length - 6);
+    for (let cut = 0; cut <= whole.length; cut++) {
+      const out = await through([whole.subarray(0, cut), whole.subarray(cut)]);
+      expect(out.length).toBe(whole.length);
+      expect(out.includes(core)).toBe(false);
+      expect(out.subarray(0, 7).toString()).toBe('before ');
+    }
+  },
+);
 
 test('byte by byte it is found too, and what is no value comes out as it was', async () => {
   const whole = Buffer.from(`a${secret}b${secret}${secret}c`);

@@ -117,3 +117,20 @@ test('the worst case is never below the cost of the call it covers', async () =>
   expect(hold).toBeGreaterThanOrEqual(real);
   expect(hold).toBeLessThan(real * 4n);
 });
+
+test('the worst case covers pictures, also where a small model counts them by tiles', async () => {
+  const price = await book().priceOf(modelRef('openai', 'gpt-4o-mini'));
+  if (price === 'unpriced') throw new Error('unpriced');
+  const image = { type: 'image', mime: 'image/png', dataBase64: '', width: 1568, height: 784 } as const;
+  const result = { type: 'tool_result', callId: 'c', text: '', isError: false, images: [image, image] } as const;
+  const messages = [
+    { role: 'user', parts: [image] },
+    { role: 'tool', parts: [result] },
+  ] as const;
+  const hold = worstCase(price, { model: 'gpt-4o-mini', messages, tools: [], outputTokensMax: 100 });
+  // 1536 by 768 after scaling: three by two tiles of 5,667 tokens each on 2,833, three times.
+  const input = 3 * (2_833 + 6 * 5_667);
+  expect(hold).toBeGreaterThanOrEqual(
+    price.cost({ input, output: 100, cacheRead: 0, cacheWrite: 0, reasoning: 0, source: 'provider' }),
+  );
+});

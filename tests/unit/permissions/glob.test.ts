@@ -70,6 +70,22 @@ test('path patterns mean what a plain recursive reading of them means', () => {
   );
 });
 
+test('whether a text may be the beginning of a match is answered as trying all endings answers it', () => {
+  const letters = (alphabet: string[], maxLength: number) =>
+    fc.array(fc.constantFrom(...alphabet), { maxLength }).map((list) => list.join(''));
+  const endings = [''];
+  for (let at = 0; at < 400; at++) endings.push(...['a', 'b', '/'].map((letter) => (endings[at] ?? '') + letter));
+  fc.assert(
+    fc.property(letters(['a', 'b', '/', '*', '**', '**/', '/**'], 5), letters(['a', 'b', '/'], 6), (pattern, text) => {
+      fc.pre(pattern.replaceAll('*', '').length <= 5);
+      const glob = compileGlob(pattern);
+      const canMatch = endings.some((ending) => glob.matches(text + ending));
+      expect(glob.mayBegin(text), `${pattern} ~ ${text}`).toBe(canMatch);
+    }),
+    { numRuns: 3_000, seed: 7 },
+  );
+});
+
 test('a pattern made to blow up a backtracking matcher is answered at once', () => {
   const started = performance.now();
   expect(compileGlob(`${'*a'.repeat(200)}b`).matches('a'.repeat(5000))).toBe(false);

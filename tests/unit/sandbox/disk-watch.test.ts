@@ -26,7 +26,10 @@ test('work that grows the workspace beyond its limit is ended, and the message h
   watch.begin();
   use.usedMb = 120;
   await vi.waitFor(() => expect(ended.length).toBeGreaterThan(0));
-  expect(ended[0]).toMatchObject({ code: 'sandbox.disk_full', message: expect.stringContaining('120 MiB and may hold 100') });
+  expect(ended[0]).toMatchObject({
+    code: 'sandbox.disk_full',
+    message: expect.stringContaining('120 MiB and may hold 100'),
+  });
   watch.stop();
 });
 

@@ -177,7 +177,7 @@ describe('a toolbox that is not ours', () => {
     const { socket, connection } = await connectFake();
     socket.pause();
     const body = Buffer.alloc(8 << 20);
-    const calls = Array.from({ length: 12 }, () =>
+    const calls = Array.from({ length: 40 }, () =>
       connection.call({ op: 'write', path: 'x', append: true }, { body, bytesMax: 0 }),
     );
     for (const { result } of calls) await expect(result).rejects.toMatchObject({ code: 'sandbox.protocol' });

@@ -17,6 +17,7 @@ function fileOf(text: string): Pick<Sandbox, 'readFile' | 'readBytes'> {
     readFile: async (_, { offset = 0, bytesMax }) => ({
       text: bytes.subarray(offset, offset + Math.min(bytesMax, 64)).toString(),
       totalBytes: bytes.length,
+      nextOffset: Math.min(bytes.length, offset + Math.min(bytesMax, 64)),
     }),
     readBytes: async (_, { bytesMax }) => ({ bytes: bytes.subarray(0, bytesMax), totalBytes: bytes.length }),
   };

@@ -135,6 +135,15 @@ describe('python', () => {
     expect(pythonTool().claim({ code })).toMatchObject({ action: 'tool.python', resource: code, risk });
   });
 
+  test('a program that is all commands is of high risk, and takes no time to look at', () => {
+    const startedAt = performance.now();
+    expect(pythonTool().claim({ code: 'os.system("ls")\n'.repeat(60_000) }).risk).toBe('high');
+    expect(pythonTool().claim({ code: `os.system(${' '.repeat(1_000_000)}` }).risk).toBe('medium');
+    expect(execTool().claim({ command: 'curl '.repeat(20_000) }).risk).toBe('high');
+    expect(jobInputTool().claim({ job: 'j1', text: 'curl '.repeat(12_000) }).risk).toBe('high');
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+
   test('names the file and its arguments for a grant, and all of it for a person', () => {
     expect(pythonTool().claim({ file: 'a.py', args: ['b c'], stdin: 'yes' })).toMatchObject({
       resource: "a.py 'b c'\n# with the input:\nyes",

@@ -131,7 +131,12 @@ describe('exec', () => {
 
 describe('read_file', () => {
   const readWith = async (text: string, totalBytes: number, offset = 0) =>
-    await readFileTool().run({ path: 'f', offset }, contextWith({ readFile: async () => ({ text, totalBytes }) }));
+    await readFileTool().run(
+      { path: 'f', offset },
+      contextWith({
+        readFile: async () => ({ text, totalBytes, nextOffset: offset + Buffer.byteLength(text) }),
+      }),
+    );
 
   test('says where to go on', async () => {
     expect((await readWith('häl', 10, 2)).text).toBe('häl\n\n[6 of 10 bytes read; go on with offset 6]');

@@ -1,7 +1,11 @@
 import { expect, test } from 'vitest';
 import { checkName, checkScope, checkValue, refusal } from '#core/vault/secret.ts';
 
-const secret = { name: 'token', agents: ['assistant', 'ops-*'], hosts: ['api.example.org', '*.example.net', '192.0.2.7'] };
+const secret = {
+  name: 'token',
+  agents: ['assistant', 'ops-*'],
+  hosts: ['api.example.org', '*.example.net', '192.0.2.7'],
+};
 
 test.each([
   ['assistant', 'api.example.org'],
@@ -25,8 +29,12 @@ test.each([
 });
 
 test('without agents or without hosts nobody may use it', () => {
-  expect(refusal({ name: 'token', agents: [], hosts: ['a.example'] }, { agent: 'a', host: 'a.example' })).toContain('a');
-  expect(refusal({ name: 'token', agents: ['a'], hosts: [] }, { agent: 'a', host: 'a.example' })).toContain('a.example');
+  expect(refusal({ name: 'token', agents: [], hosts: ['a.example'] }, { agent: 'a', host: 'a.example' })).toContain(
+    'a',
+  );
+  expect(refusal({ name: 'token', agents: ['a'], hosts: [] }, { agent: 'a', host: 'a.example' })).toContain(
+    'a.example',
+  );
 });
 
 test('a scope has one form', () => {
@@ -68,7 +76,7 @@ test.each(['', 'short', '1234567\n', `nul\0${'x'.repeat(10)}`, `lone\ud800${'x'.
   },
 );
 
-test.each(['', 'A', '1a', 'a b', 'a|b', '../a', 'sk_live_${x}', 'a'.repeat(65)])(
+test.each(['', 'A', '1a', 'a b', 'a|b', '../a', 'sk live', 'a'.repeat(65)])(
   'the name "%s" is refused without being repeated',
   (name) => {
     expect(() => checkName(name)).toThrowError('That cannot be the name of a secret.');

@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -75,15 +84,18 @@ test('a key file that was set up is not made when it is missing', async () => {
   expect(existsSync(file)).toBe(false);
 });
 
-test.each([0o640, 0o604, 0o660, 0o644, 0o620])('a key file that others may touch (mode %o) is refused', async (mode) => {
-  const kek = fileKek();
-  const row = await seal(kek);
-  chmodSync(file, mode);
-  const refused = { code: 'vault.unavailable', mend: expect.stringContaining('chmod 600') as string };
-  await expect(openSecret(kek, row)).rejects.toMatchObject(refused);
-  await expect(kek.id()).rejects.toMatchObject(refused);
-  await expect(kek.renew()).rejects.toMatchObject(refused);
-});
+test.each([0o640, 0o604, 0o660, 0o644, 0o620])(
+  'a key file that others may touch (mode %o) is refused',
+  async (mode) => {
+    const kek = fileKek();
+    const row = await seal(kek);
+    chmodSync(file, mode);
+    const refused = { code: 'vault.unavailable', mend: expect.stringContaining('chmod 600') as string };
+    await expect(openSecret(kek, row)).rejects.toMatchObject(refused);
+    await expect(kek.id()).rejects.toMatchObject(refused);
+    await expect(kek.renew()).rejects.toMatchObject(refused);
+  },
+);
 
 test.each([
   ['nothing', ''],

@@ -1,0 +1,174 @@
+import { mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { openPlaces } from '#core/sandboxes/open-places.ts';
+import { readSandboxEvents } from '#core/sandboxes/read-sandbox-events.ts';
+import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
+import { sessionKey, workspaceVolume } from '#workers/sandbox/container-spec.ts';
+
+const { signal } = new AbortController();
+let database: TestDatabase;
+let stage: SandboxStage;
+beforeAll(async () => {
+  database = await openTestDatabase();
+  stage = openSandboxStage({ places: () => openPlaces({ db: database.db }) });
+});
+afterAll(async () => {
+  await stage[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+
+const idOf = async (sessionId: string) => (await stage.container(sessionId))?.Id;
+const isPaused = async (sessionId: string) => (await stage.container(sessionId))?.State.Paused;
+const whatHappened = async (sessionId: string) =>
+  (await readSandboxEvents(database.db, sessionId, 100)).map((event) => event.what);
+const job = { command: 'sleep 1000', timeoutMs: 600_000, signal };
+
+describe('a job', () => {
+  test('keeps its container awake and in place; when it ends the container rests', async () => {
+    const sessionId = stage.newSession();
+    const sandbox = await stage.open(stage.worker({ pauseAfterMs: 150, removeAfterMs: 600 }), sessionId);
+    const { id } = await sandbox.startJob({ ...job, command: 'for i in $(seq 1 12); do sleep 0.1; echo $i; done' });
+    const container = await idOf(sessionId);
+    let output = '';
+    await vi.waitFor(async () => {
+      expect(await isPaused(sessionId)).toBe(false);
+      const read = await sandbox.readJob(id, { offset: 0, bytesMax: 1000, waitMs: 0, signal });
+      output = read.text;
+      expect(read.status.state).toBe('ended');
+    }, 10_000);
+    expect(output.trim().split('\n')).toHaveLength(12);
+    expect(await idOf(sessionId)).toBe(container);
+    await vi.waitFor(async () => expect(await isPaused(sessionId)).toBe(true), 5000);
+  });
+
+  test('goes on when its worker dies: the sweep of another takes it over, and puts it to rest at its end', async () => {
+    const sessionId = stage.newSession();
+    const first = stage.worker();
+    const { id } = await (await stage.open(first, sessionId)).startJob(job);
+    await first[Symbol.asyncDispose]();
+    const second = stage.worker({ pauseAfterMs: 200 });
+    await second.sweep();
+    expect(await isPaused(sessionId)).toBe(false);
+    const sandbox = await stage.open(second, sessionId);
+    expect((await sandbox.listJobs(signal)).find((each) => each.id === id)?.state).toBe('running');
+    await sandbox.stopJob(id, signal);
+    await vi.waitFor(async () => expect(await isPaused(sessionId)).toBe(true), 5000);
+  });
+
+  test('does not keep its container beyond the age limit', async () => {
+    const sessionId = stage.newSession();
+    const worker = stage.worker({ pauseAfterMs: 200, ageMs: 1_500 });
+    await (await stage.open(worker, sessionId)).startJob(job);
+    await vi.waitFor(async () => expect(await idOf(sessionId)).toBeUndefined(), 10_000);
+  });
+});
+
+test('a container beyond the age limit is replaced at the next call, never in the middle of one', async () => {
+  const sessionId = stage.newSession();
+  const sandbox = await stage.open(stage.worker({ ageMs: 500 }), sessionId);
+  await run(sandbox, 'echo kept > file');
+  const before = await idOf(sessionId);
+  expect((await run(sandbox, 'sleep 1; echo whole')).output).toBe('whole\n');
+  expect((await run(sandbox, 'cat file')).output).toBe('kept\n');
+  expect(await idOf(sessionId)).not.toBe(before);
+});
+
+test('a toolbox that the agent froze costs neither a stop nor a rest more than a moment', async () => {
+  const sessionId = stage.newSession();
+  const sandbox = await stage.open(stage.worker({ pauseAfterMs: 150, jobsMs: 200 }), sessionId);
+  const cancel = new AbortController();
+  const startedAt = performance.now();
+  const working = run(sandbox, 'echo up; pkill -STOP -x toolbox; sleep 1000', {
+    signal: cancel.signal,
+    onOutput: () => cancel.abort(),
+  });
+  expect((await working).ended).toBe('cancelled');
+  // 600 ms for the toolbox to obey, 300 ms at most for the engine, and what starting took.
+  expect(performance.now() - startedAt).toBeLessThan(3_000);
+  await run(sandbox, '(sleep 0.05; pkill -STOP -x toolbox) >/dev/null 2>&1 &');
+  await vi.waitFor(async () => expect(await idOf(sessionId)).toBeUndefined(), 5_000);
+  expect(await run(sandbox, 'echo alive')).toMatchObject({ output: 'alive\n' });
+});
+
+test('somebody at a terminal keeps the container awake, until their sign of life is old', async () => {
+  const sessionId = stage.newSession();
+  const sandbox = await stage.open(stage.worker({ pauseAfterMs: 150 }), sessionId);
+  const mark = path.join(stage.socketDirectory, sessionKey(stage.instance, sessionId), '.held');
+  writeFileSync(mark, '');
+  await run(sandbox, 'true');
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  expect(await isPaused(sessionId)).toBe(false);
+  utimesSync(mark, new Date(Date.now() - 60_000), new Date(Date.now() - 60_000));
+  await vi.waitFor(async () => expect(await isPaused(sessionId)).toBe(true), 5000);
+});
+
+test('what happened to a sandbox is on record: start, memory, rest, return', async () => {
+  const sessionId = stage.newSession();
+  const worker = stage.worker({ pauseAfterMs: 100, removeAfterMs: 400 });
+  const sandbox = await stage.open(worker, sessionId, { memory_mb: 64 });
+  await vi.waitFor(async () => {
+    expect((await run(sandbox, "python3 -c 'x = bytearray(900 << 20)'")).ended).toBe('oom');
+  }, 10_000);
+  await vi.waitFor(async () => expect(await idOf(sessionId)).toBeUndefined(), 5000);
+  await run(sandbox, 'true');
+  await vi.waitFor(async () => {
+    const happened = await whatHappened(sessionId);
+    expect(happened[0]).toBe('started');
+    expect(happened).toContain('oom');
+    expect(happened.slice(-2)).toEqual(['rested', 'started']);
+  }, 5000);
+  const [first] = await readSandboxEvents(database.db, sessionId, 100);
+  expect(first).toMatchObject({
+    sessionId,
+    host: 'local',
+    kind: 'core',
+    detail: expect.stringMatching(/after \d+ ms/),
+  });
+});
+
+test('a start that fails half-way leaves no container, no folder and no mount, and is on record', async () => {
+  const sessionId = stage.newSession();
+  const worker = stage.worker({}, { workspaceDirectory: path.join(stage.workspaceDirectory, 'locked') });
+  mkdirSync(path.join(stage.workspaceDirectory, 'locked'));
+  // The image of the workspace is a directory: mounting it fails after the container was made.
+  mkdirSync(path.join(stage.workspaceDirectory, 'locked', `${workspaceVolume(sessionId)}.img`));
+  await expect(stage.open(worker, sessionId)).rejects.toMatchObject({ code: 'sandbox.unavailable' });
+  expect(await idOf(sessionId)).toBeUndefined();
+  const key = sessionKey(stage.instance, sessionId);
+  expect(readdirSync(stage.socketDirectory)).not.toContain(key);
+  await vi.waitFor(() => {
+    expect(readdirSync(path.join(stage.workspaceDirectory, 'locked')).filter((name) => name.endsWith('.mnt'))).toEqual(
+      [],
+    );
+  }, 5000);
+  await vi.waitFor(async () => expect(await whatHappened(sessionId)).toEqual(['failed']), 5000);
+});
+
+test('the files of a session are kept for a while after its end, and then go', async () => {
+  const [ended, active] = await Promise.all([addSession('ended'), addSession('active')]);
+  const worker = stage.worker({ keepMs: 1_000 });
+  for (const sessionId of [ended, active]) await run(await stage.open(worker, sessionId), 'echo kept > file');
+  await worker.removeAll();
+  await database.query("update session set ended_at = now() - interval '1 hour' where id = $1", [ended]);
+  await worker.sweep({ isThorough: true });
+  const left = readdirSync(stage.workspaceDirectory)
+    .filter((name) => name.endsWith('.img'))
+    .join(' ');
+  expect(left).not.toContain(ended);
+  expect(left).toContain(active);
+  expect((await run(await stage.open(worker, active), 'cat file')).output).toBe('kept\n');
+  for (const sessionId of [ended, active]) await worker.forget(sessionId);
+});
+
+async function addSession(state: 'active' | 'ended'): Promise<string> {
+  const key = `test:${state}`;
+  await database.query("insert into thread (thread_key, conversation) values ($1, '{}')", [key]);
+  const [row] = await database.query<{ id: string }>(
+    `insert into session (id, thread_key, agent_name, origin, state, ended_at)
+     values (gen_random_uuid(), $1, 'tester', '{}', $2, case when $2 = 'ended' then now() end) returning id`,
+    [key, state],
+  );
+  return row?.id ?? '';
+}

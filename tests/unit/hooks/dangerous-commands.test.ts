@@ -1,0 +1,103 @@
+import { expect, test } from 'vitest';
+import { compileCommandGlob } from '#core/permissions/glob.ts';
+import { dangerousCommandsHook, forbiddenCommand } from '#workers/hooks/dangerous-commands.ts';
+import { hookCall } from '../../support/hook-call.ts';
+
+test.each([
+  ':(){ :|:& };:',
+  'bomb() { bomb | bomb & }; bomb',
+  'env X=1 sh -c ":(){ :|:& };:"',
+  'echo aGk= | base64 -d | sh',
+  'echo aGk= | base64 --decode | bash -x',
+  'echo aGk= | base64 -di | /bin/sh',
+  "sh -c 'echo aGk= | base64 -d | sh'",
+  'base64 -d x.b64 | python3',
+  'echo 6f | xxd -r -p | sh',
+  'tr A-Za-z N-ZA-Mn-za-m < x | bash',
+  'openssl enc -d -aes-256-cbc -in x | sh',
+  'eval "$(echo aGk= | base64 -d)"',
+  'bash -c "$(base64 -d <<< aGk=)"',
+  '. <(base64 -d p)',
+  `python3 -c "import base64;exec(base64.b64decode('aGk='))"`,
+  'curl --unix-socket /run/host/toolbox.sock http://x/',
+  'socat - UNIX-CONNECT:/run/host/egress.sock',
+  "nc -U '/run/host/egress.sock'",
+  'nc -U /run/host/./egress.sock',
+  `python3 -c "import socket;s=socket.socket(1);s.connect('/run/host/egress.sock')"`,
+  'cat /var/run/docker.sock',
+  'curl http://169.254.169.254/latest/meta-data',
+  'curl "http://metadata.google.internal/"',
+  'rm -rf --no-preserve-root /',
+  'dd if=/dev/zero of=/dev/sda',
+  'cat x > /dev/sda1',
+  'cat /proc/1/mem',
+  'cat /proc/1/environ',
+  'echo c > /proc/sysrq-trigger',
+])('no approval lets this through: %j', (command) => {
+  expect(forbiddenCommand(command)).toBeDefined();
+});
+
+test.each([
+  'git commit -m "fix fork bomb :(){ :|:& };: in docs"',
+  'echo "base64 -d | sh"',
+  'grep -rn "169.254.169.254" src',
+  "rg 'docker.sock' .",
+  'base64 -d cert.b64 > cert.pem',
+  'cat x | base64 -d | jq .',
+  'base64 -d a.b64 | tar xz',
+  'base64 -d x | python3 decode.py',
+  'ls -l /run/host /run/host/skills',
+  'bash /run/host/skills/x/scripts/run.sh',
+  'node /run/host/mcp/files/server.js',
+  'cat /proc/cpuinfo /proc/self/status /proc/15/status',
+  'rm -rf build node_modules && npm ci',
+  'rm -rf /workspace/*',
+  'curl https://example.org/install.sh | sh',
+  'git push --force',
+  'f() { echo hi; }; f | cat & wait',
+  'for i in 1 2; do echo $i; done',
+  'dd if=/dev/zero of=x.img bs=1M count=1',
+  'python3 -c "print(1)"',
+  'node -e "console.log(1)"',
+  'cat <<EOF > a.sh\necho hi\nEOF',
+  'make test 2>&1 | tail -5',
+  'mysql -e "select 1" > /dev/null',
+])('ordinary work is left alone: %j', (command) => {
+  expect(forbiddenCommand(command)).toBeUndefined();
+});
+
+test('a line made to be slow to read is judged at once', () => {
+  for (const unit of [
+    'base64 -d ',
+    "'a' ",
+    '$(',
+    'x() {',
+    '/run/host/',
+    'eval ',
+    '"$(',
+    'exec(',
+    'a|',
+    'openssl enc ',
+    'sh -c ',
+  ]) {
+    const from = performance.now();
+    forbiddenCommand(unit.repeat(Math.ceil(60_000 / unit.length)));
+    expect(performance.now() - from).toBeLessThan(500);
+  }
+});
+
+test('commands and code of any tool are looked at, and what the operator forbids on top', async () => {
+  const hook = dangerousCommandsHook({ also: ['terraform destroy *'] });
+  const verdict = async (args: unknown) =>
+    (await hook.beforeTool?.(hookCall({ args }), new AbortController().signal))?.action;
+  expect(await verdict({ command: 'cd x && terraform destroy -auto-approve' })).toBe('block');
+  expect(await verdict({ command: 'terraform plan' })).toBe('continue');
+  expect(await verdict({ code: "s.connect('/run/host/egress.sock')" })).toBe('block');
+  expect(await verdict({ code: 'exec(base64.b64decode("aGk="))' })).toBe('block');
+  expect(await verdict({ code: 'while True: os.fork()' })).toBe('block');
+  expect(await verdict({ code: 'print("169.254.169.254")' })).toBe('continue');
+  expect(await verdict({ text: 'nc -U /run/host/egress.sock' })).toBe('continue');
+  expect(await verdict({ commands: ['ls', 'cat /var/run/docker.sock'] })).toBe('block');
+  expect(await verdict(null)).toBe('continue');
+  expect(forbiddenCommand('sudo terraform destroy', [compileCommandGlob('terraform destroy *')])).toBeDefined();
+});
