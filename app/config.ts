@@ -398,35 +398,25 @@ export function readSetVariables(
   return { envFile, values };
 }
 
-/**
- * Values that must not be seen, of settings that may be wrong themselves: of an address its password, of a bot's token
- * also the part behind its number.
- */
+/** Values that must not be seen, of settings that may be wrong themselves; of an address only its password. */
 export function secretSettings(values: ReadonlyMap<string, Variable>): readonly KnownSecret[] {
   return [...values].flatMap(([name, { value }]) => {
     if (!(name in settingsSchema.shape) || noteOf(name).isSecret !== true) return [];
-    if (!URL.canParse(value) || !value.includes('://')) {
-      const [, behind] = /^\d+:(.+)$/.exec(value) ?? [];
-      return [value, ...(behind === undefined ? [] : [behind])].map((text) => ({ label: name, value: text }));
-    }
-    const { password } = new URL(value);
-    // A password that is a plain word, as in many a test set-up, would be taken out of every sentence with that word.
-    return /^[a-z]*$/i.test(password)
-      ? []
-      : distinct([password, decoded(password)]).map((text) => ({ label: name, value: text }));
+    const texts = passwordsOf(value) ?? [value];
+    // A plain word, as in many a test set-up, would be taken out of every sentence with that word.
+    return texts.filter((text) => !/^[a-z_-]{0,19}$/i.test(text)).map((text) => ({ label: name, value: text }));
   });
 }
 
-function decoded(text: string): string {
+/** Of an address its password, as it is written there and as it is; undefined for anything else. */
+function passwordsOf(value: string): readonly string[] | undefined {
+  if (!URL.canParse(value) || !value.includes('://')) return undefined;
+  const { password } = new URL(value);
   try {
-    return decodeURIComponent(text);
+    return [...new Set([password, decodeURIComponent(password)])];
   } catch {
-    return text;
+    return [password];
   }
-}
-
-function distinct(texts: readonly string[]): string[] {
-  return [...new Set(texts)];
 }
 
 /** Why a text cannot be the value of a setting; undefined when it can. */

@@ -11,17 +11,33 @@ export interface AgentDraft {
 export const defaultTools: readonly string[] = ['read_file', 'list_files', 'search_files'];
 
 /** The least each tool needs: looking is allowed, whatever leaves a trace is asked for. */
-const grantOf: Readonly<Record<string, { readonly effect: 'allow' | 'ask'; readonly action: string }>> = {
-  read_file: { effect: 'allow', action: 'file.read' },
-  list_files: { effect: 'allow', action: 'file.list' },
-  search_files: { effect: 'allow', action: 'file.search' },
-  write_file: { effect: 'ask', action: 'file.write' },
-  exec: { effect: 'ask', action: 'tool.exec' },
-  send_file: { effect: 'allow', action: 'file.send' },
-  memory_search: { effect: 'allow', action: 'memory.read' },
-  memory_save: { effect: 'ask', action: 'memory.write' },
-  ask_person: { effect: 'allow', action: 'person.ask' },
-  notify: { effect: 'ask', action: 'message.send' },
+const grantsOf: Readonly<Record<string, readonly string[]>> = {
+  read_file: ['allow: file.read'],
+  view_image: ['allow: file.read'],
+  read_pdf: ['allow: file.read'],
+  list_files: ['allow: file.list'],
+  glob: ['allow: file.list'],
+  search_files: ['allow: file.search'],
+  write_file: ['ask: file.write'],
+  edit_file: ['ask: file.write'],
+  move_file: ['allow: file.read', 'ask: file.write', 'ask: file.delete'],
+  delete_file: ['ask: file.delete'],
+  exec: ['ask: tool.exec'],
+  python: ['ask: tool.python'],
+  job_output: ['allow: tool.job'],
+  job_input: ['ask: tool.exec'],
+  job_stop: ['allow: tool.job'],
+  job_list: ['allow: tool.job'],
+  send_file: ['allow: file.send'],
+  generate_image: ['ask: image.generate', 'ask: file.write'],
+  memory_search: ['allow: memory.read'],
+  memory_save: ['ask: memory.write'],
+  ask_person: ['allow: person.ask'],
+  notify: ['ask: message.send'],
+  http_request: ['ask: http.request'],
+  web_fetch: ['ask: http.request'],
+  web_search: ['ask: web.search'],
+  browser: ['ask: browser.use'],
 };
 
 export function defaultDescription(name: string): string {
@@ -67,12 +83,15 @@ ${draft.prompt.trim()}
 }
 
 function renderGrants(tools: readonly string[]): string {
-  const lines = tools.flatMap((tool) => {
-    const grant = grantOf[tool];
-    if (grant === undefined) return [`  # Write a grant for ${tool}: see the agents guide.`];
-    const line = `  - ${grant.effect}: ${grant.action}`;
-    return grant.action.startsWith('file.') ? [line, '    on: /workspace/**'] : [line];
-  });
+  const unknown = tools.filter((tool) => grantsOf[tool] === undefined);
+  const grants = new Set(tools.flatMap((tool) => grantsOf[tool] ?? []));
+  const lines = [
+    ...[...grants].flatMap((grant) => [
+      `  - ${grant}`,
+      ...(grant.includes(': file.') ? ['    on: /workspace/**'] : []),
+    ]),
+    ...unknown.map((tool) => `  # Write a grant for ${tool}: see the agents guide.`),
+  ];
   const hasGrant = lines.some((line) => line.startsWith('  - '));
   return [hasGrant ? 'grants:' : 'grants: []', ...lines].join('\n');
 }

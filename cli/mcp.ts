@@ -94,7 +94,8 @@ function addLooking(mcp: Command, deps: CliDeps): void {
       const desk = await deps.openMcp(database.db);
       const tools = await selectTools(database.db, [requireServer(desk, name).name]);
       if (options.json === true) return printJson(terminal, { tools });
-      if (tools.length === 0) return printLine(terminal, `Nothing is known of ${name} yet: ./switchyard mcp check ${name}`);
+      if (tools.length === 0)
+        return printLine(terminal, `Nothing is known of ${name} yet: ./switchyard mcp check ${name}`);
       for (const tool of tools) printWhole(deps, tool);
     });
 }
@@ -215,11 +216,16 @@ function requireServer(desk: McpDesk, name: string): McpServer {
 function requireLogin(desk: McpDesk, name: string): RemoteServer {
   const server = requireServer(desk, name);
   if (server.kind === 'remote' && server.auth.kind === 'oauth') return server;
-  throw new AppError('command.invalid', `Nobody logs in at ${name}.`, { mend: 'Logins are for servers with auth: oauth.' });
+  throw new AppError('command.invalid', `Nobody logs in at ${name}.`, {
+    mend: 'Logins are for servers with auth: oauth.',
+  });
 }
 
 function printTools(deps: CliDeps, tools: readonly McpTool[]): void {
-  if (tools.length === 0) return printLine(deps.terminal, 'The server lists no tools that agents may see.');
+  if (tools.length === 0) {
+    printLine(deps.terminal, 'The server lists no tools that agents may see.');
+    return;
+  }
   printTable(
     deps.terminal,
     ['TOOL', 'STATE', 'ODD'],

@@ -4,12 +4,14 @@ import { z } from 'zod';
 import { createAddressGuard } from '#core/egress/address-guard.ts';
 import type { RemoteServer } from '#core/mcp/mcp-server.ts';
 import { openSealer } from '#core/mcp/open-sealer.ts';
+import type { EgressJournal } from '#workers/egress/egress-journal.ts';
 import { createGuardedFetch } from '#workers/egress/guarded-fetch.ts';
 import { McpServers } from '#workers/mcp/mcp-servers.ts';
 import { type Logins, openLogins } from '#workers/mcp/open-logins.ts';
-import { installDir } from '../config.ts';
+import { type Config, installDir } from '../config.ts';
 import { findGatewayUrl } from '../gateway-file.ts';
 import { openKek } from '../open-vault.ts';
+import { ownAddresses } from './outside.ts';
 import type { Services } from './services.ts';
 import { toolNames } from './tools.ts';
 
@@ -21,7 +23,7 @@ export function openMcpLogins({ db, config, credentials, secrets }: LoginService
     db,
     sealer: openSealer(openKek(config)),
     servers: config.mcpServers,
-    fetchFor,
+    fetchFor: (server) => fetchFor(config, server),
     credentials,
     baseUrl: () => config.publicUrl ?? findGatewayUrl(config.dataDir),
     learnSecret: (secret) => secrets.add('mcp', secret),
@@ -31,6 +33,7 @@ export function openMcpLogins({ db, config, credentials, secrets }: LoginService
 /** The MCP clients of a process, with the logins they use. */
 export function openMcpServers(
   services: LoginServices & Pick<Services, 'log'> & { readonly agents: Pick<Services['agents'], 'find'> },
+  journal?: EgressJournal,
 ): McpServers {
   const { db, log, config, credentials, agents } = services;
   const logins = openMcpLogins(services);
@@ -40,7 +43,8 @@ export function openMcpServers(
     version: productVersion(),
     servers: config.mcpServers,
     keptDirectory: path.join(config.dataDir, 'mcp'),
-    fetchFor,
+    fetchFor: (server) => fetchFor(config, server),
+    ...(journal === undefined ? {} : { journal }),
     credentials,
     authFor: logins.authFor,
     serversOf: async (name) => (await agents.find(name))?.mcp ?? [],
@@ -55,13 +59,15 @@ export function productVersion(): string {
 }
 
 /** The way to a server: the public internet over https, unless the project's file opens the own network for it. */
-function fetchFor({ allowsPrivate, timeoutMs }: RemoteServer): typeof fetch {
+function fetchFor({ egress }: Config, { allowsPrivate, timeoutMs }: RemoteServer): typeof fetch {
+  const closed = [...(allowsPrivate ? [] : ownAddresses()), ...egress.closed];
   return createGuardedFetch({
     ports: 'any',
     firstByteMs: timeoutMs,
     // A call may be silent as long as it may last; the client ends it then.
     idleMs: timeoutMs,
     totalMs: timeoutMs + 10_000,
-    ...(allowsPrivate ? { allowsHttp: true, guard: createAddressGuard({ open: ['0.0.0.0/0', '::/0'] }) } : {}),
+    allowsHttp: allowsPrivate,
+    guard: createAddressGuard({ closed, open: allowsPrivate ? ['0.0.0.0/0', '::/0'] : [] }),
   });
 }

@@ -15,6 +15,7 @@ import { secretCommands } from '#core/commands/secret-commands.ts';
 import { createTakeSecret } from '#core/commands/take-secret.ts';
 import { createTakeAnswer, createTakeForm } from '#core/commands/take-words.ts';
 import { threadCommands } from '#core/commands/thread-commands.ts';
+import { forgetEvent } from '#core/inbox/forget-event.ts';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
 import { createLoopFuse } from '#core/inbox/loop-fuse.ts';
 import { createRoomEvents } from '#core/inbox/room-events.ts';
@@ -35,10 +36,16 @@ type ReceiverServices = Pick<Services, 'db' | 'log' | 'config'> & {
   readonly queue: { readonly wakes: Pick<Services['queue']['wakes'], 'ring'> };
 };
 
-/** One channel's way in: store, confirm, route. */
-export function openReceiver(services: ReceiverServices, channel: Channel): EventReceiver {
-  const { db, log } = services;
-  return new EventReceiver({ db, log, route: openRoute(services, channel) }, channel);
+/** One channel's way in: store, confirm, route; of an event that held a secret nothing is kept. */
+export function openReceiver(services: ReceiverServices & Pick<Services, 'redactor'>, channel: Channel): EventReceiver {
+  const { db, log, redactor } = services;
+  const route = openRoute(services, channel);
+  const routeAndForget = async (inboxId: string, event: InboundEvent): Promise<void> => {
+    await route(inboxId, event);
+    // Only afterwards: a value that was asked for comes this way, and routing may have to be tried again.
+    if (redactor.json(event) !== event) await forgetEvent(db, inboxId);
+  };
+  return new EventReceiver({ db, log, route: routeAndForget }, channel);
 }
 
 /** Takes a stored event of a channel to whatever it leads to: people, commands, buttons, rooms and turns. */

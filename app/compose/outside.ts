@@ -13,8 +13,8 @@ const megabyte = 1_000_000;
 
 /** Everything through which agents reach the outside. */
 export interface Outside extends AsyncDisposable {
-  /** Where connections may go; for `createGuardedFetch` of other parts. */
-  readonly reach: Reach;
+  /** Bounds and record of what goes out for sessions. */
+  readonly journal: EgressJournal;
   readonly openGateway: OpenGateway;
   readonly client: OutsideClient;
   readonly searchWeb: SearchWeb;
@@ -33,19 +33,19 @@ export function openOutside({ config, db, log, clock, credentials }: Services): 
   );
   const sender = stack.use(openHopSender(reach));
   return {
-    reach,
+    journal,
     openGateway: createOpenGateway(
       { log, journal, credentials, sender, reach },
       { responseBytesMax: egressResponseMegabytes * megabyte },
     ),
     client: createOutsideClient({ sender, journal, credentials }),
-    searchWeb: createSearchWeb({ credentials, reach }, config.search),
+    searchWeb: createSearchWeb({ credentials, reach, journal }, config.search),
     [Symbol.asyncDispose]: async () => await stack.disposeAsync(),
   };
 }
 
 /** Addresses of this machine that look public: services of ours may listen on them for us alone. */
-function ownAddresses(): string[] {
+export function ownAddresses(): string[] {
   return Object.values(networkInterfaces()).flatMap((list) =>
     (list ?? []).flatMap(({ address, internal }) => (internal || address.includes('%') ? [] : [address])),
   );

@@ -65,7 +65,7 @@ export async function openWorker(
   await setEndpoints({ db }, config.webhooks);
   const presence = stack.use(await WorkerPresence.open({ databaseUrl, log }));
   const outside = stack.use(openOutside(services));
-  const mcp = stack.use(openMcpServers(services));
+  const mcp = stack.use(openMcpServers(services, outside.journal));
   const skills = openWorkerSkills(services);
   const sandboxes = stack.use(openSandboxes(services, [skills.prepareFolder, mcp.prepareFolder], outside.openGateway));
   const browsers = stack.use(new BrowserSessions({ log }));

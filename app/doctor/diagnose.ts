@@ -11,6 +11,7 @@ import { checkFileChannel } from './check-file-channel.ts';
 import { checkDataDir, checkDisk, checkNode, checkPort } from './check-machine.ts';
 import { checkSlack } from './check-slack.ts';
 import { checkTelegram } from './check-telegram.ts';
+import { checkVault } from './check-vault.ts';
 import { probeRedis } from './probe-redis.ts';
 
 export interface DoctorDeps {
@@ -47,6 +48,7 @@ export async function diagnose(deps: DoctorDeps): Promise<Finding[]> {
     guard('Model', () => checkModel(config)),
     guard('Skills', async () => await checkSkills(config)),
     guard('Hooks', async () => await checkHooks(config)),
+    guard('Vault', async () => await checkVault(config)),
     guard('Telegram', () => checkTelegram(config.telegram)),
     guard('Slack', () => checkSlack(config)),
     guard('Discord', () => checkDiscord(config.discord)),

@@ -87,11 +87,9 @@ export async function measureIdle(site: SandboxSite, count: number): Promise<Rec
   const [first, ...rest] = specs;
   if (first === undefined) throw new Error('no sandboxes asked for');
   await callTool(sandboxes, first);
-  await delay(settleMs);
-  const before = availableMb();
+  const before = await availableMb();
   await inBatches(rest, 4, async (spec) => void (await callTool(sandboxes, spec)));
-  await delay(settleMs);
-  const each = (before - availableMb()) / Math.max(1, rest.length);
+  const each = (before - (await availableMb())) / Math.max(1, rest.length);
   const accounted = (shimsMb() + (await containersMb())) / count;
   await site.end(
     sandboxes,
@@ -116,9 +114,16 @@ async function spares(sessions: readonly string[]): Promise<number> {
   return running.length - sessions.length;
 }
 
-function availableMb(): number {
-  const kilobytes = /MemAvailable:\s+(\d+)/.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];
-  return Number(kilobytes) / 1024;
+/** Median over some seconds after everything has settled: other programs of the machine come and go. */
+async function availableMb(): Promise<number> {
+  await delay(settleMs);
+  const seen: number[] = [];
+  for (let i = 0; i < 15; i++) {
+    const kilobytes = /MemAvailable:\s+(\d+)/.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];
+    seen.push(Number(kilobytes) / 1024);
+    await delay(200);
+  }
+  return quantile(seen, 0.5);
 }
 
 /** The share of memory of the processes that watch this bench's containers. */

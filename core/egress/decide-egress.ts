@@ -15,6 +15,9 @@ export type EgressVerdict =
   /** `reason` is one or two sentences for whoever asked, with what would have to be added. */
   | { readonly effect: 'refuse'; readonly reason: string };
 
+/** Of a path, in a refusal. */
+const pathCharsMax = 200;
+
 /** The port a URL goes to. */
 export function portOf(url: URL): number {
   return url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
@@ -34,7 +37,7 @@ export function decideEgress(rules: readonly EgressRule[], request: EgressReques
   const host = hostOf(url);
   const port = portOf(url);
   const path = readPath(url.pathname);
-  const target = `${method} ${host}${port === 443 || port === 80 ? '' : `:${port}`}${path.ok ? path.plain : ''}`;
+  const target = `${method} ${host}${port === 443 || port === 80 ? '' : `:${port}`}${url.pathname.slice(0, pathCharsMax)}`;
   if (!path.ok) return { effect: 'refuse', reason: `${target} is refused: ${path.reason}.` };
   const forHost = rules.filter((rule) => coversHost(rule.host, host) && isFrom(rule, from));
   const rule = forHost.find(

@@ -9,6 +9,8 @@ export type PathReadings =
     }
   | { readonly ok: false; readonly reason: string };
 
+/** What moves cursors, breaks lines or turns text around: no server needs it, and people would be shown something else. */
+const unreadable = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/u;
 /** Deeper encodings have no use but to hide something. */
 const decodesMax = 3;
 
@@ -22,7 +24,7 @@ export function readPath(pathname: string): PathReadings {
   const readings = new Set<string>();
   let text = pathname;
   for (let level = 0; ; level++) {
-    if (/[\u0000-\u0020\u007f]/.test(level === 0 ? text : text.replaceAll(' ', ''))) {
+    if (unreadable.test(text)) {
       return { ok: false, reason: 'the path has control characters' };
     }
     const slashed = text.replaceAll('\\', '/');

@@ -3,12 +3,18 @@ import type { Db } from '../kit/database.ts';
 import { AppError } from '../kit/errors.ts';
 import { newId, newToken, sha256 } from '../kit/ids.ts';
 import type { AccessScope } from './access-scope.ts';
-import { type AccessToken, insertAccessToken, markRevoked, selectAccessTokens, useAccessToken } from './access-token-store.ts';
+import {
+  type AccessToken,
+  insertAccessToken,
+  markRevoked,
+  selectAccessTokens,
+  useAccessToken,
+} from './access-token-store.ts';
 
 export type { AccessToken } from './access-token-store.ts';
 
 /** What every key begins with, so that one that got out is recognised. */
-export const accessTokenPrefix = 'sy_mcp_';
+const accessTokenPrefix = 'sy_mcp_';
 
 /**
  * Makes a key for a program outside. Only its hash is kept.
@@ -35,7 +41,11 @@ export async function createAccessToken(
       });
     }
     await appendAudit(tx, [
-      { kind: 'access.token_created', chainKey: `access:${id}`, body: { id, name, personId, agentName, scopes, createdBy } },
+      {
+        kind: 'access.token_created',
+        chainKey: `access:${id}`,
+        body: { id, name, personId, agentName, scopes, createdBy },
+      },
     ]);
   });
   return { id, token };
@@ -43,7 +53,9 @@ export async function createAccessToken(
 
 /** Whom a key stands for; undefined for one that is unknown, over, revoked, or of a person who was removed. */
 export async function findAccessToken(db: Db, token: string): Promise<AccessToken | undefined> {
-  return token.startsWith(accessTokenPrefix) && token.length < 100 ? await useAccessToken(db, sha256(token)) : undefined;
+  return token.startsWith(accessTokenPrefix) && token.length < 100
+    ? await useAccessToken(db, sha256(token))
+    : undefined;
 }
 
 /** @throws AppError `request.not_found` when no key of this name or id is in force. */

@@ -88,9 +88,14 @@ export async function selectGrants(db: Db | Tx, personId: string, resource: stri
 }
 
 /** Whose logins there are, without what they hold. */
-export async function selectGrantHolders(
-  db: Db,
-): Promise<readonly { readonly personName: string; readonly issuer: string; readonly resource: string; readonly updatedAt: Date }[]> {
+export async function selectGrantHolders(db: Db): Promise<
+  readonly {
+    readonly personName: string;
+    readonly issuer: string;
+    readonly resource: string;
+    readonly updatedAt: Date;
+  }[]
+> {
   const { rows } = await sql<{ name: string; issuer: string; resource: string; updated_at: Date }>`
     select p.display_name as name, g.issuer, g.resource, g.updated_at
     from mcp_grant g join person p on p.id = g.person_id order by g.updated_at desc

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Risk } from '../permissions/conditions.ts';
 
 /** The name a server has in the project's file; it is part of every tool's name. */
-export const mcpServerName = /^[a-z][a-z0-9-]{0,23}$/;
+const mcpServerName = /^[a-z][a-z0-9-]{0,23}$/;
 
 const riskSchema = z.enum(['low', 'medium', 'high']);
 

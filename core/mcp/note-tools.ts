@@ -116,11 +116,13 @@ function announcement(server: string, state: 'new' | 'changed', tools: readonly 
 }
 
 /** One tool for whoever decides: its name, what is odd about it, and its words or what changed in them. */
-export function describeTool(tool: McpTool): string {
+function describeTool(tool: McpTool): string {
   const odd = tool.flags.map((flag) => `⚠️ It ${describeFlag(flag)}.`);
   const lines = diffDefinitions(tool.approvedDefinition, tool.definition);
   const body =
-    lines.length === 0 ? 'Its description is the same; the server itself (its address or its code) is not.' : fenced(lines);
+    lines.length === 0
+      ? 'Its description is the same; the server itself (its address or its code) is not.'
+      : fenced(lines);
   const text = [`**${visibleText(tool.name).replaceAll(/[`*_]/g, '')}**`, ...odd, body].join('\n');
   return text.length <= entryCharsMax ? text : `${text.slice(0, entryCharsMax)}…\n\`\`\``;
 }

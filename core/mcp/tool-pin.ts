@@ -3,9 +3,9 @@ import { sha256 } from '../kit/ids.ts';
 import { canonicalJson, type Json, jsonSchema } from '../kit/json.ts';
 
 /** Longest description a model is shown of a tool, in UTF-16 units; the rest is cut and the tool is flagged. */
-export const descriptionCharsMax = 2_000;
+const descriptionCharsMax = 2_000;
 /** Largest definition that is looked at, as canonical JSON in UTF-16 units. */
-export const definitionCharsMax = 60_000;
+const definitionCharsMax = 60_000;
 /** Most tools of one server; a longer list is refused whole. */
 export const toolsMax = 200;
 /** What every model vendor takes as a name. */
@@ -89,9 +89,12 @@ export function plainName(name: string): string {
     .replaceAll(/[^a-z0-9]/g, '');
 }
 
-/** Everything that can carry text nobody sees: controls, bidi marks, zero-width, variation selectors and tag letters. */
+/**
+ * Everything that can carry text nobody sees: controls, format characters (zero-width, bidi marks, tag letters), fillers
+ * and variation selectors. What joins and colours emoji stays, where an emoji stands before it.
+ */
 const invisible =
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
+  /(?![\n\t])\p{Cc}|(?!\u200d)\p{Cf}|(?<!\p{Extended_Pictographic}\ufe0f?)\u200d|(?<![\p{Extended_Pictographic}0-9#*])\ufe0f|\u034f|\u115f|\u1160|\u17b4|\u17b5|\u2028|\u2029|\u3164|\uffa0|\u180b|\u180c|\u180d|\u180f|(?!\ufe0f)[\ufe00-\ufe0f]|[\u{e0100}-\u{e01ef}]/gu;
 
 /** The text without what people cannot see; line breaks and tabs stay. */
 export function visibleText(text: string): string {
@@ -174,5 +177,8 @@ function spelled(text: string): string {
   return text
     .toWellFormed()
     .replaceAll(/\r?\n/g, ' ⏎ ')
-    .replaceAll(invisible, (letter) => `‹U+${(letter.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}›`);
+    .replaceAll(
+      invisible,
+      (letter) => `‹U+${(letter.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}›`,
+    );
 }

@@ -1,7 +1,7 @@
 /** The shapes image models draw in, in pixels as their endpoints write it. */
 export const imageSizes = { square: '1024x1024', landscape: '1536x1024', portrait: '1024x1536' } as const;
 
-export type ImageShape = keyof typeof imageSizes;
+type ImageShape = keyof typeof imageSizes;
 
 /** Draws pictures. An implementation makes one attempt and never retries: each may be charged. */
 export interface ImagePort {

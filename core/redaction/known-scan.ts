@@ -53,10 +53,11 @@ class GramTable {
   readonly #patterns: readonly ScanPattern[];
   readonly #gram: number;
   readonly #step: number;
-  readonly #shift: number;
-  /** One bit for each hash that occurs: small enough to stay near the processor. */
+  /** One bit for each hash that occurs, few of them set: nearly every place of a text ends its way here. */
   readonly #bits: Uint32Array;
+  readonly #bitShift: number;
   readonly #heads: Int32Array;
+  readonly #headShift: number;
   readonly #next: Int32Array;
   /** Where the window of a pattern begins. */
   readonly #windows: Int32Array;
@@ -66,10 +67,13 @@ class GramTable {
     this.#gram = gram;
     this.#step = window - gram + 1;
     const entries = patterns.length * this.#step;
-    const log = Math.min(22, Math.max(8, Math.ceil(Math.log2(entries * 4))));
-    this.#shift = 32 - log;
-    this.#bits = new Uint32Array(2 ** (log - 5));
-    this.#heads = new Int32Array(2 ** log).fill(-1);
+    const log = Math.ceil(Math.log2(entries));
+    const bitLog = Math.min(24, Math.max(10, log + 5));
+    const headLog = Math.min(20, Math.max(8, log + 1));
+    this.#bitShift = 32 - bitLog;
+    this.#headShift = 32 - headLog;
+    this.#bits = new Uint32Array(2 ** (bitLog - 5));
+    this.#heads = new Int32Array(2 ** headLog).fill(-1);
     this.#next = new Int32Array(entries);
     this.#windows = new Int32Array(patterns.length);
     for (const [index, { text }] of patterns.entries()) {
@@ -79,10 +83,11 @@ class GramTable {
       for (let offset = 0; offset < this.#step; offset += 1) {
         const hash = this.#hash(text, at + offset);
         const entry = index * this.#step + offset;
-        this.#next[entry] = this.#heads[hash] ?? -1;
-        this.#heads[hash] = entry;
-        const word = hash >>> 5;
-        this.#bits[word] = (this.#bits[word] ?? 0) | (1 << (hash & 31));
+        const head = hash >>> this.#headShift;
+        this.#next[entry] = this.#heads[head] ?? -1;
+        this.#heads[head] = entry;
+        const bit = hash >>> this.#bitShift;
+        this.#bits[bit >>> 5] = (this.#bits[bit >>> 5] ?? 0) | (1 << (bit & 31));
       }
     }
   }
@@ -91,8 +96,9 @@ class GramTable {
     const last = text.length - this.#gram;
     for (let at = 0; at <= last; at += this.#step) {
       const hash = this.#hash(text, at);
-      if (((this.#bits[hash >>> 5] ?? 0) & (1 << (hash & 31))) === 0) continue;
-      for (let entry = this.#heads[hash] ?? -1; entry !== -1; entry = this.#next[entry] ?? -1) {
+      const bit = hash >>> this.#bitShift;
+      if (((this.#bits[bit >>> 5] ?? 0) & (1 << (bit & 31))) === 0) continue;
+      for (let entry = this.#heads[hash >>> this.#headShift] ?? -1; entry !== -1; entry = this.#next[entry] ?? -1) {
         const index = Math.floor(entry / this.#step);
         const pattern = this.#patterns[index];
         if (pattern === undefined) continue;
@@ -109,7 +115,7 @@ class GramTable {
       hash = Math.imul(hash ^ text.charCodeAt(index), 0x9e3779b1);
       hash ^= hash >>> 15;
     }
-    return Math.imul(hash, 0x85ebca6b) >>> this.#shift;
+    return Math.imul(hash, 0x85ebca6b) >>> 0;
   }
 }
 

@@ -10,7 +10,7 @@ import type { Redactor } from './redactor.ts';
 
 /**
  * Everything that keeps what people, models, tools and platforms said, or passes it on: session events, turns, the
- * outbox, the audit, calls to the outside, memory, what is asked and answered. Raw platform events are not among them:
+ * outbox, the audit, calls to the outside, memory, what is asked and answered, our own chats. Raw platform events are not among them:
  * they are the platform's, and what is told to us as a secret comes in by them.
  */
 const written: Readonly<Record<'call' | 'insert' | 'update', ReadonlySet<string>>> = {
@@ -23,8 +23,17 @@ const written: Readonly<Record<'call' | 'insert' | 'update', ReadonlySet<string>
     'append_session_events',
     'outgoing_put',
   ]),
-  insert: new Set(['outbox', 'outgoing', 'memory_fact', 'broadcast', 'broadcast_target', 'approval', 'question']),
-  update: new Set(['inbox', 'outbox', 'outgoing', 'memory_fact', 'approval', 'question', 'turn']),
+  insert: new Set([
+    'outbox',
+    'outgoing',
+    'memory_fact',
+    'broadcast',
+    'broadcast_target',
+    'approval',
+    'question',
+    'console_thread',
+  ]),
+  update: new Set(['inbox', 'outbox', 'outgoing', 'memory_fact', 'approval', 'question', 'turn', 'console_thread']),
 };
 
 /** A database that keeps no secret it is given to say: all of the writes above go past the redactor. */
@@ -74,8 +83,9 @@ class RedactingTransformer extends OperationNodeTransformer {
   }
 }
 
+/** What a statement does first; the messages of our own chats are put by one that begins with their place. */
 const head =
-  /^\s*(?:select\s+(?:\*\s+from\s+)?(?<call>[a-z_]+)\s*\(|insert\s+into\s+(?<insert>[a-z_]+)|update\s+(?<update>[a-z_]+))/;
+  /^\s*(?:with\s+place\s+as\s*\(\s*)?(?:select\s+(?:\*\s+from\s+)?(?<call>[a-z_]+)\s*\(|insert\s+into\s+(?<insert>[a-z_]+)|update\s+(?<update>[a-z_]+))/;
 
 function isWritten(text: string): boolean {
   const groups = head.exec(text)?.groups;

@@ -1,5 +1,5 @@
 import { compileScan, type KnownScan, type ScanPattern } from './known-scan.ts';
-import { formsOf, secretCharsMin } from './secret-forms.ts';
+import { formsOf, partsOf, secretCharsMin } from './secret-forms.ts';
 
 /** A secret that must not be seen. */
 export interface KnownSecret {
@@ -73,7 +73,8 @@ function compile(sources: ReadonlyMap<string, ReadonlyMap<string, string>>): Com
   for (const secrets of sources.values()) {
     for (const [value, label] of secrets) {
       const secret = labels.push(label) - 1;
-      for (const text of formsOf(value)) if (!patterns.has(text)) patterns.set(text, { text, secret });
+      const texts = [value, ...partsOf(value)].flatMap(formsOf);
+      for (const text of texts) if (!patterns.has(text)) patterns.set(text, { text, secret });
     }
   }
   return { scan: patterns.size === 0 ? undefined : compileScan([...patterns.values()]), labels };

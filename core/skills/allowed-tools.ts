@@ -51,7 +51,8 @@ export function readToolLimit(skill: string, words: readonly string[]): ToolLimi
 
 /** Our names for a word of `allowed-tools`. */
 function namesOf(word: string): readonly string[] {
-  return aliases[word.toLowerCase()] ?? [word];
+  const known = word.toLowerCase();
+  return (Object.hasOwn(aliases, known) ? aliases[known] : undefined) ?? [word];
 }
 
 /** Why a call does not fit a limit; undefined when it does. */

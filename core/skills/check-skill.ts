@@ -22,13 +22,13 @@ export function checkSkill(files: readonly RawFile[], source: string, folderName
   }
   const seen = new Map<string, string>();
   for (const file of files) {
-    const place = `${source}/${file.path}`;
+    const place = `${source}/${showable(file.path)}`;
     const wrong = wrongPath(file.path);
     if (wrong !== undefined) problems.push(`${place} ${wrong}`);
     // On a file system that ignores case, one of the two would take the place of the other.
     const folded = file.path.normalize('NFC').toLowerCase();
     const twin = seen.get(folded);
-    if (twin !== undefined) problems.push(`${place} has the same name as ${twin}`);
+    if (twin !== undefined) problems.push(`${place} has the same name as ${showable(twin)}`);
     seen.set(folded, file.path);
     if (!file.path.startsWith('scripts/') && (file.isExecutable || isProgram(file.bytes))) {
       problems.push(`${place} can be executed; what is executed belongs into scripts/`);
@@ -58,6 +58,11 @@ export function checkSkill(files: readonly RawFile[], source: string, folderName
   };
 }
 
+/** A name as it may be printed: a stranger's file can be called anything, terminal sequences among it. */
+export function showable(name: string): string {
+  return name.slice(0, 300).replaceAll(/[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/gu, '?');
+}
+
 /** The text of bytes that are UTF-8 without NUL; undefined for anything else. */
 export function readUtf8(bytes: Uint8Array): string | undefined {
   try {
@@ -81,6 +86,7 @@ function wrongPath(path: string): string | undefined {
     return 'leads out of the skill';
   }
   if (segments.length - 1 > skillLimits.depthMax) return `lies more than ${skillLimits.depthMax} folders deep`;
+  if (segments.includes('__proto__')) return 'has a name that means something to programs';
   if (segments.some((segment) => segment.startsWith('.'))) return 'is hidden; a skill has no dotfiles';
   if (path.length > 512 || segments.some((segment) => Buffer.byteLength(segment) > 200)) return 'has too long a name';
   // Letters of any script, digits and a few marks: nothing that means something to a shell, a terminal or a reader.

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { AppError } from '../kit/errors.ts';
-import { checkSkill } from './check-skill.ts';
+import { checkSkill, showable } from './check-skill.ts';
 import { readFolder } from './read-folder.ts';
 import { readTar } from './read-tar.ts';
 import { type RawFile, type Skill, skillLimits } from './skill.ts';
@@ -146,12 +146,14 @@ function onlySkill(files: readonly RawFile[], source: string, folder: string): [
   if (root === undefined) {
     const names = roots.map((item) => item.slice(0, -1)).filter((item) => item !== '');
     const what =
-      names.length === 0 ? 'has no SKILL.md' : `has ${names.length} skills: ${names.slice(0, 20).join(', ')}`;
+      names.length === 0
+        ? 'has no SKILL.md'
+        : `has ${names.length} skills: ${names.slice(0, 20).map(showable).join(', ')}`;
     throw new AppError('skill.invalid', `${source} ${what}.`, {
       mend:
         names.length === 0
           ? 'Name a place with a SKILL.md.'
-          : `Of a repository, name one as ${source}#HEAD:${names[0] ?? ''}; of an archive, pack one alone.`,
+          : `Of a repository, name one as ${source}#HEAD:${showable(names[0] ?? '')}; of an archive, pack one alone.`,
     });
   }
   const own = files

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { AppError } from '../kit/errors.ts';
 import { newToken } from '../kit/ids.ts';
@@ -8,7 +8,7 @@ import { readFolder } from './read-folder.ts';
 import { reviewSkill, type SkillReview } from './review-skill.ts';
 import { digestOf, hashBytes, pinsOf, type RawFile, type Skill, type SkillFile } from './skill.ts';
 import type { KnownSkill } from './skill-library.ts';
-import { readLock, writeLock } from './skill-lock.ts';
+import { entryOf, readLock, writeLock } from './skill-lock.ts';
 
 /** What is about to be trusted, and the step that does it. */
 export interface PendingSkill {
@@ -26,13 +26,21 @@ interface InstallDeps {
 export async function prepareSkill(deps: InstallDeps, fetched: FetchedSkill, folder: string): Promise<PendingSkill> {
   const { skill, source, commit } = fetched;
   const { name } = skill.manifest;
-  const before = (await readLock(folder)).skills[name];
+  const before = entryOf(await readLock(folder), name);
+  const place = path.join(folder, name);
+  const real = await realpath(place).catch(() => undefined);
+  const isThere = real !== undefined && source === `folder:${real}`;
+  if (real !== undefined && !isThere && before === undefined) {
+    throw new AppError('skill.invalid', `There is a folder ${place} already, which nobody has trusted.`, {
+      mend: `Move it away, or look at it with ./switchyard skill trust ${name}.`,
+    });
+  }
   refuseBundled(name, before?.source);
   return {
     review: reviewSkill(skill, before),
     accept: async () => {
       await keepFiles(deps.keepFolder, skill.files);
-      await placeFiles(path.join(folder, name), skill.files);
+      if (!isThere) await placeFiles(place, skill.files);
       await pin(folder, skill, commit === undefined ? { source } : { source, commit });
     },
   };

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { lstat, open, readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { showable } from './check-skill.ts';
 import { type RawFile, skillLimits } from './skill.ts';
 
 /** The files of a folder, or why it cannot be a skill's. */
@@ -23,11 +24,11 @@ export interface FoundFile {
 export async function listFolder(
   folder: string,
 ): Promise<{ files: readonly FoundFile[]; problems: readonly string[] }> {
-  const files: FoundFile[] = [];
+  const paths: string[] = [];
   const problems: string[] = [];
   let entriesSeen = 0;
   if (!(await lstat(folder)).isDirectory()) {
-    return { files, problems: [`${folder} is a link or a file; a skill is a folder of its own`] };
+    return { files: [], problems: [`${folder} is a link or a file; a skill is a folder of its own`] };
   }
   const walk = async (below: string, depth: number): Promise<void> => {
     for (const entry of (await readdir(path.join(folder, below), { withFileTypes: true })).sort(byName)) {
@@ -36,23 +37,29 @@ export async function listFolder(
       entriesSeen += 1;
       if (entriesSeen > 4 * skillLimits.filesMax) return;
       if (entry.isDirectory()) {
-        if (depth >= skillLimits.depthMax) problems.push(`${folder}/${relative} lies too deep`);
+        if (depth >= skillLimits.depthMax) problems.push(`${folder}/${showable(relative)} lies too deep`);
         else await walk(relative, depth + 1);
       } else if (entry.isFile()) {
-        const found = await lstat(path.join(folder, relative), { bigint: true });
-        const { size, mtimeNs, ctimeNs, ino, mode } = found;
-        files.push({ path: relative, stamp: [size, mtimeNs, ctimeNs, ino, mode].join(':') });
+        paths.push(relative);
       } else {
         problems.push(
-          `${folder}/${relative} is ${entry.isSymbolicLink() ? 'a link' : 'no ordinary file'}; a skill has files only`,
+          `${folder}/${showable(relative)} is ${entry.isSymbolicLink() ? 'a link' : 'no ordinary file'}; a skill has files only`,
         );
       }
     }
   };
   await walk('', 0);
-  if (entriesSeen > 4 * skillLimits.filesMax || files.length > skillLimits.filesMax) {
-    problems.push(`${folder} has more than ${skillLimits.filesMax} files`);
+  const tooMany = `${folder} has more than ${skillLimits.filesMax} files`;
+  if (entriesSeen > 4 * skillLimits.filesMax || paths.length > skillLimits.filesMax) {
+    return { files: [], problems: [...problems, tooMany] };
   }
+  const files = await Promise.all(
+    paths.map(async (relative): Promise<FoundFile> => {
+      const found = await lstat(path.join(folder, relative), { bigint: true });
+      const { size, mtimeNs, ctimeNs, ino, mode } = found;
+      return { path: relative, stamp: [size, mtimeNs, ctimeNs, ino, mode].join(':') };
+    }),
+  );
   return { files, problems };
 }
 

@@ -1,6 +1,7 @@
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { AppError } from '../kit/errors.ts';
+import { showable } from './check-skill.ts';
 import { type RawFile, skillLimits } from './skill.ts';
 
 const block = 512;
@@ -57,7 +58,7 @@ export async function readTar(bytes: Buffer, source: string): Promise<readonly R
     longName = undefined;
     if (type === '5') continue;
     if (type !== '0' && type !== '\u0000' && type !== '7') {
-      throw bad(source, `holds a link or device at ${name.slice(0, 200)}; a skill has files only`);
+      throw bad(source, `holds a link or device at ${showable(name)}; a skill has files only`);
     }
     // Copied: a view would keep the whole archive in memory.
     files.push({ path: name, bytes: Buffer.from(content), isExecutable: ((octal(header, 100, 8) ?? 0) & 0o111) !== 0 });

@@ -98,9 +98,12 @@ export function reviewSkill(skill: Skill, before?: Pick<LockEntry, 'files'>): Sk
       path: file.path,
       bytes: file.bytes.length,
       isScript: file.path.startsWith('scripts/'),
-      change: before === undefined ? undefined : changeOf(before.files[file.path], pins[file.path]),
+      change:
+        before === undefined
+          ? undefined
+          : changeOf(Object.hasOwn(before.files, file.path) ? before.files[file.path] : undefined, pins[file.path]),
     })),
-    removed: before === undefined ? [] : Object.keys(before.files).filter((path) => pins[path] === undefined),
+    removed: before === undefined ? [] : Object.keys(before.files).filter((path) => !Object.hasOwn(pins, path)),
     allowedTools: manifest.allowedTools,
     urls: [...urls].map(([url, path]) => ({ url, path })),
     hints: hints.slice(0, hintsMax),

@@ -5,7 +5,7 @@ import { didYouMean } from '../kit/nearest-word.ts';
 import { checkSkill } from './check-skill.ts';
 import { listFolder, readFolder } from './read-folder.ts';
 import { isSkillName, pinsOf, type Skill, type SkillManifest, type SkillScope } from './skill.ts';
-import { type LockEntry, readLock, type SkillLock } from './skill-lock.ts';
+import { entryOf, type LockEntry, readLock, type SkillLock } from './skill-lock.ts';
 
 /** Where skills are looked for. */
 export interface SkillPlaces {
@@ -127,22 +127,22 @@ export class SkillLibrary {
   async #look(scope: SkillScope, folder: string): Promise<readonly KnownSkill[]> {
     const names = await skillFolders(folder);
     const lock = await this.#lock(folder).catch((err: unknown) => toAppError(err));
-    const entries = lock instanceof AppError ? {} : lock.skills;
-    const found: KnownSkill[] = [];
+    const pinned: Pick<SkillLock, 'skills'> = lock instanceof AppError ? { skills: {} } : lock;
     const isShared = this.#hasOneFolder();
-    for (const name of new Set([...names, ...Object.keys(entries)])) {
-      const entry = entries[name];
-      const place = path.join(folder, name);
-      const status: Status =
-        lock instanceof AppError
-          ? { state: 'invalid', reason: lock.text }
-          : !names.includes(name)
-            ? { state: 'changed', reason: 'its folder is gone' }
-            : await this.#status(place, name, entry);
-      const own = scope === 'bundled' && isShared && entry?.source !== 'bundled' ? 'project' : scope;
-      found.push({ name, scope: own, folder: place, entry, shadows: [], status });
-    }
-    return found;
+    return await Promise.all(
+      [...new Set([...names, ...Object.keys(pinned.skills)])].map(async (name): Promise<KnownSkill> => {
+        const entry = entryOf(pinned, name);
+        const place = path.join(folder, name);
+        const status: Status =
+          lock instanceof AppError
+            ? { state: 'invalid', reason: lock.text }
+            : !names.includes(name)
+              ? { state: 'changed', reason: 'its folder is gone' }
+              : await this.#status(place, name, entry);
+        const own = scope === 'bundled' && isShared && entry?.source !== 'bundled' ? 'project' : scope;
+        return { name, scope: own, folder: place, entry, shadows: [], status };
+      }),
+    );
   }
 
   async #status(folder: string, name: string, entry: LockEntry | undefined): Promise<Status> {

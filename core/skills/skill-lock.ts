@@ -56,6 +56,11 @@ export async function readLock(folder: string): Promise<SkillLock> {
   }
 }
 
+/** What is pinned of a skill; a name such as `constructor` is nobody's by itself. */
+export function entryOf(lock: Pick<SkillLock, 'skills'>, name: string): LockEntry | undefined {
+  return Object.hasOwn(lock.skills, name) ? lock.skills[name] : undefined;
+}
+
 /** Writes the lock beside and renames it over: a reader sees the old one or the new one. */
 export async function writeLock(folder: string, lock: SkillLock): Promise<void> {
   const sorted = Object.fromEntries(Object.entries(lock.skills).sort(([a], [b]) => (a < b ? -1 : 1)));

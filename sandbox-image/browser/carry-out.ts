@@ -104,7 +104,10 @@ function explainNetwork(err: unknown, url: string): string {
     return 'This browser has no way out: the agent has no egress rules. Its profile decides which hosts it may reach.';
   }
   if (code === 'ERR_TUNNEL_CONNECTION_FAILED') {
-    return `The gateway refused ${host}: it is not among the hosts this agent may reach, or it does not answer.`;
+    return `The gateway refused ${host}: https needs an egress rule for it with methods: ['*'], and a host that answers.`;
+  }
+  if (code?.startsWith('ERR_CERT_') === true) {
+    return `${host} was not opened: its certificate is not valid for it (${code}).`;
   }
   if (code !== undefined) return `${host} could not be opened: ${code}.`;
   return `${host} could not be opened: ${firstLine(err)}`;
@@ -154,6 +157,13 @@ async function screenshot(
   const options = { path: file, type: 'png', scale: 'css', signal } as const;
   if (target !== undefined) {
     const element = await findElement(page, target, signal);
+    const { width = 0, height = 0 } = (await element.boundingBox({ signal })) ?? {};
+    if (Math.max(width, height) > shotHeightMax) {
+      throw new CommandError(
+        'refused',
+        `It is ${Math.round(width)} by ${Math.round(height)} pixels, which is too large.`,
+      );
+    }
     await element.screenshot(options);
   } else if (isFullPage) {
     const height = Number(await page.evaluate('document.documentElement.scrollHeight'));

@@ -42,6 +42,20 @@ typedef struct {
 
 extern slot slots[SLOTS_MAX];
 
+// What a supervisor reports of its program: why it could not be started, or how it ended.
+typedef struct {
+  int error;
+  int status;
+} outcome;
+
+// ---- launch.c
+// False when a program that starts within the last free processes of the limit could not start anything itself.
+bool has_room(void);
+// Starts a program under a supervisor, its pipes in the slot; the errno, 0 when it runs.
+int slot_launch(slot *s, char **argv, char **environment, int directory);
+
+// ---- commands.c
+
 void slot_release(slot *s);
 void slot_close(int *fd);
 // Ends it and its tree; the result says why.

@@ -240,7 +240,11 @@ function addApprovals(
       inputSchema: z.object({
         approval_id: z.uuid(),
         decision: z.enum(['approve', 'deny']),
-        reason: z.string().max(1_000).optional().describe('Shown with the decision; the agent reads why it was denied.'),
+        reason: z
+          .string()
+          .max(1_000)
+          .optional()
+          .describe('Shown with the decision; the agent reads why it was denied.'),
       }),
       annotations: { destructiveHint: true },
     },
@@ -281,7 +285,9 @@ function addMessages(server: McpServer, deps: McpToolsDeps, token: AccessToken, 
     async ({ to = 'me', text, level, idempotency_key }) =>
       await answer('message_send', async () => {
         if (to !== 'me' && !isAdmin) {
-          throw new AppError('grant.missing', 'This token may write to its own person only.', { mend: 'Leave out "to".' });
+          throw new AppError('grant.missing', 'This token may write to its own person only.', {
+            mend: 'Leave out "to".',
+          });
         }
         const target = to === 'me' ? `person:${token.person.id}` : to;
         const key = idempotency_key ?? newId();

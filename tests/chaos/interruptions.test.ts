@@ -51,8 +51,8 @@ async function isStreaming(product: Product): Promise<void> {
 
 /** The container of the only session. */
 async function containerOf(product: Product): Promise<string | undefined> {
-  const [session] = await product.database.query<{ id: string }>('select id from session');
-  const filters = { label: [`${labels.session}=${session?.id}`] };
+  const [place] = await product.database.query<{ workspace: string }>('select workspace from sandbox_place');
+  const filters = { label: [`${labels.workspace}=${place?.workspace}`] };
   const [found] = await openEngine(inject('dockerHost')).listContainers({ filters });
   return found?.Id;
 }

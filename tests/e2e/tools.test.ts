@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readPicture } from '#core/files/picture.ts';
 import { pdfOf, pngOf } from '../support/documents.ts';
 import { owner, Product } from '../support/product.ts';
 
@@ -113,3 +114,30 @@ test('a background command goes on over turns and through the end of its worker'
   expect(body(1)).toMatch(/runs since .*\\nsecond/);
   expect(body(2)).toContain('was stopped after');
 }, 180_000);
+
+test('a large photograph is shown smaller, and an agent without hands sees pictures, too', async () => {
+  product.model.use([{ text: 'A wide one.' }]);
+  const wide = { name: 'wide.png', mime: 'image/png', bytes: pngOf(3000, 1500) };
+  product.telegram.people.says(owner, owner, { text: 'And this?', file: wide });
+  await product.hears(owner, /A wide one\./, 60_000);
+  expect(sizesSent(product, 0)).toContainEqual([1568, 784]);
+
+  await using other = await Product.up({
+    agents: [{ name: 'assistant', frontMatter: 'tools: []' }],
+    script: [{ text: 'I see it.' }],
+  });
+  const small = { name: 'small.png', mime: 'image/png', bytes: pngOf(20, 10) };
+  other.telegram.people.says(owner, owner, { text: 'Look', file: small });
+  await other.hears(owner, /I see it\./, 40_000);
+  expect(sizesSent(other, 0)).toEqual([[20, 10]]);
+  expect(other.telegram.said(owner).some(({ text }) => text.includes('could not take in'))).toBe(false);
+}, 150_000);
+
+/** Width and height of every picture of a request. */
+function sizesSent(of: Product, index: number): number[][] {
+  const found = JSON.stringify(of.model.requests[index]?.body).matchAll(/data:image\/\w+;base64,([\w+/=]+)/g);
+  return Array.from(found, ([, base64 = '']) => {
+    const facts = readPicture(Buffer.from(base64, 'base64'));
+    return facts === undefined ? [] : [facts.width, facts.height];
+  });
+}

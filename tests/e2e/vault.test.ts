@@ -14,7 +14,7 @@ grants:
   - allow: [tool.exec, memory.*]`,
 };
 
-/** Everything the database holds but what the platform sent, as text. */
+/** Everything the database holds, as text. */
 async function dump(product: Product): Promise<string> {
   const columns = await product.database.query<{ t: string; c: string }>(
     `select table_name as t, column_name as c from information_schema.columns where table_schema = 'public'
@@ -22,7 +22,6 @@ async function dump(product: Product): Promise<string> {
   );
   const texts: string[] = [];
   for (const { t, c } of columns) {
-    if (`${t}.${c}` === 'inbox.raw') continue;
     const rows = await product.database.query<{ all: string | null }>(
       `select string_agg("${c}"::text, ' ') as all from "${t}"`,
     );
@@ -51,7 +50,7 @@ test('a secret that a tool prints, a person says and a model writes is seen nowh
           {
             name: 'exec',
             arguments: {
-              command: `V=$(echo '${reversed}' | rev); echo "plain $V"; printf %s "x$V" | base64; printf %s "$V" | od -An -tx1 | tr -d ' \\n'; echo; echo "AKIA""IOSFODNN7EXAMPLE"; echo '$CRED{demo_token}'; echo "now $V"; sleep 4; echo "last $V"`,
+              command: `V=$(echo '${reversed}' | rev); echo "plain $V"; printf %s "x$V" | base64; printf %s "$V" | od -An -tx1 | tr -d ' \\n'; echo; echo "AKIA""IOSFODNN7EXAMPLE"; echo '$CRED{demo_token}'; echo "now $V ..."; sleep 4; echo "last $V"`,
             },
           },
         ],

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { type BrowserStage, type BrowserWorker, openBrowserStage, read } from '#tests/support/browser-stage.ts';
 import type { ElementTarget } from '#workers/browser/driver-protocol.ts';
 import { injected } from '../fakes/web/pages/shop.ts';
@@ -12,6 +12,8 @@ beforeAll(async () => {
   worker = stage.worker();
 }, 600_000);
 afterAll(async () => await stage[Symbol.asyncDispose]());
+// A browser is a heavy thing to leave standing about.
+afterEach(async () => await stage.removeContainers());
 
 const never = new AbortController().signal;
 
@@ -181,6 +183,9 @@ test('there is no way out but the gateway, whatever a page tries', async () => {
   const tunnel = await worker.use(session, { action: 'navigate', url: 'https://other.test/', isNewTab: false });
   expect(tunnel).toMatchObject({ ok: false });
   expect(textOf(tunnel)).toContain('gateway refused other.test');
+  // An allowed host is reached through a tunnel, as its certificate shows, and not believed.
+  const forged = await worker.use(session, { action: 'navigate', url: stage.secureUrl, isNewTab: false });
+  expect(textOf(forged)).toContain('its certificate is not valid for it (ERR_CERT_AUTHORITY_INVALID)');
   for (const url of [
     'file:///etc/passwd',
     'chrome://version',

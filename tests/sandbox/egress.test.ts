@@ -38,6 +38,7 @@ beforeAll(async () => {
     log: pino({ level: 'silent' }),
     journal: {
       admit: async () => ({ ok: true, bytesLeft: 1e9 }),
+      spend: () => true,
       record: (record) => void records.push(record),
     },
     credentials: { resolve: async () => secret },

@@ -21,7 +21,7 @@ function openTerminal(size?: { rows: number; columns: number }) {
   const stdin = new PassThrough();
   const stdout = new PassThrough();
   let shown = '';
-  let resized = () => undefined as void;
+  let resized: () => void = () => undefined;
   stdout.on('data', (chunk: Buffer) => {
     shown += chunk.toString();
   });
@@ -51,7 +51,15 @@ test('the list says what each sandbox uses of what it may, and to whom it belong
   const { sandboxes, away } = await stage.worker().desk().list({ all: false });
   expect(away).toEqual([]);
   const mine = sandboxes.find((row) => row.sessionId === sessionId);
-  expect(mine).toMatchObject({ agent: 'tester', kind: 'core', state: 'running', host: 'local', memoryMb: 128, diskMb: 64, disk: 'loop' });
+  expect(mine).toMatchObject({
+    agent: 'tester',
+    kind: 'core',
+    state: 'running',
+    host: 'local',
+    memoryMb: 128,
+    diskMb: 64,
+    disk: 'loop',
+  });
   expect(mine?.memoryUsedMb).toBeGreaterThan(0);
   expect(mine?.memoryUsedMb).toBeLessThan(128);
   expect(mine?.diskUsedMb).toBeGreaterThan(20);
@@ -89,12 +97,13 @@ describe('a shell', () => {
     await vi.waitFor(() => expect(terminal.shown).toMatch(/10001\s+\/workspace\s+33 99/), 10_000);
     Object.assign(size, { rows: 40, columns: 120 });
     terminal.resize();
-    await vi.waitFor(() => {
-      terminal.stdin.write('stty size\n');
-      expect(terminal.shown).toContain('40 120');
-    }, 10_000);
-    terminal.stdin.write('sleep 1000\n');
+    terminal.stdin.write('until stty size | grep "40 120"; do sleep 0.1; done\n');
+    await vi.waitFor(() => expect(terminal.shown).toMatch(/^40 120/m), 10_000);
+    // Ctrl-C reaches what runs: the loop would go on for ever.
+    terminal.stdin.write('while true; do echo alive-$((1+1)); sleep 0.1; done\n');
+    await vi.waitFor(() => expect(terminal.shown).toContain('alive-2'), 10_000);
     terminal.stdin.write('\u0003');
+    await vi.waitFor(() => expect(terminal.shown).toContain('^C'), 10_000);
     terminal.stdin.write('exit 7\n');
     expect(await code).toBe(7);
   });
@@ -154,16 +163,18 @@ test('a workspace that an operator removed under a worker begins anew, known to 
 });
 
 test('what no worker holds is cleared away at once, and what one holds is left alone', async () => {
-  const [orphan, held] = [stage.newSession(), stage.newSession()];
-  const gone = stage.worker();
-  await run(await stage.open(gone, orphan), 'echo kept > file');
+  // Apart from the workers of the other tests, whose sweeps would take the orphan over.
+  await using own = openSandboxStage({ places: () => openPlaces({ db: database.db }) });
+  const [orphan, held] = [own.newSession(), own.newSession()];
+  const gone = own.worker();
+  await run(await own.open(gone, orphan), 'echo kept > file');
   await gone[Symbol.asyncDispose]();
-  const living = stage.worker();
-  await stage.open(living, held);
-  const { removed } = await stage.worker().sweep({ isThorough: true });
+  const living = own.worker();
+  await own.open(living, held);
+  const { removed } = await own.worker().sweep({ isThorough: true });
   expect(removed).toBeGreaterThanOrEqual(1);
-  expect(await stage.container(orphan)).toBeUndefined();
-  expect((await stage.container(held))?.State.Running).toBe(true);
-  expect((await run(await stage.open(living, orphan), 'cat file')).output).toBe('kept\n');
-  expect(existsSync(stage.workspaceDirectory) && readdirSync(stage.workspaceDirectory).length).toBeGreaterThan(0);
+  expect(await own.container(orphan)).toBeUndefined();
+  expect((await own.container(held))?.State.Running).toBe(true);
+  expect((await run(await own.open(living, orphan), 'cat file')).output).toBe('kept\n');
+  expect(existsSync(own.workspaceDirectory) && readdirSync(own.workspaceDirectory).length).toBeGreaterThan(0);
 });

@@ -1,10 +1,10 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
-import { workspaceVolume } from '#workers/sandbox/container-spec.ts';
+import { labels, workspaceVolume } from '#workers/sandbox/container-spec.ts';
 
 let stage: SandboxStage;
 const folder = mkdtempSync(path.join(tmpdir(), 'syd-disk-'));
@@ -143,6 +143,29 @@ describe('a workspace that is watched', () => {
     await vi.waitFor(async () => expect((await run(sandbox, 'rm -f big; ls -A')).output).toBe(''), 10_000);
     expect((await run(sandbox, 'echo again > small; cat small')).output).toBe('again\n');
   });
+});
+
+test('where the engine does not see what the worker mounts, workspaces are volumes instead of unbounded folders', async () => {
+  const { instance, socketDirectory } = stage;
+  const where = { instance, socketDirectory, workspaceDirectory: folder };
+  const worker = { ...where, dockerHost: inject('dockerHost'), image: inject('sandboxImage') };
+  const program = path.resolve(import.meta.dirname, '../support/ready-worker.main.ts');
+  const own = ['-m', '--propagation', 'private', process.execPath, program, JSON.stringify(worker)];
+  const child = spawn('unshare', own, { stdio: 'ignore' });
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  try {
+    await vi.waitFor(async () => {
+      const filters = { label: [`${labels.instance}=${instance}`], status: ['running'] };
+      const found = await stage.engine.listContainers({ filters });
+      const spare = found.find((each) => each.Labels[labels.session] === undefined);
+      const mount = spare?.Mounts.find((each) => each.Destination === '/workspace');
+      expect(mount?.Type).toBe('volume');
+    }, 30_000);
+  } finally {
+    child.kill('SIGKILL');
+    await gone;
+    await stage.worker({}, options).sweep();
+  }
 });
 
 test('what was begun as a volume stays one where file systems would be possible', async () => {

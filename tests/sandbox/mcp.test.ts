@@ -35,14 +35,14 @@ afterAll(async () => {
   await sandboxes[Symbol.asyncDispose]();
 });
 
-test('a server runs in the session’s container, works on its files and outlives the turn', async () => {
+test('a server runs in the session’s container, works on its files and outlives the call', async () => {
   const sessionId = await stage.session();
   const work = await stage.turn(sessionId);
   await worker.call(work, 'notes__add_note', { line: 'one' });
   const sandbox = await stage.openSandbox(sessionId);
   expect((await run(sandbox, 'cat notes.txt; echo two >> notes.txt')).output).toBe('one\n');
-  const later = await stage.turn(sessionId);
-  expect((await worker.call(later, 'notes__read_notes', {})).text).toMatch(/one\ntwo\n$/);
+  const later = { callKey: '2:call' };
+  expect((await worker.call(work, 'notes__read_notes', {}, later)).text).toMatch(/one\ntwo\n$/);
   expect((await run(sandbox, 'ps -eo args | grep -c "[s]erver.mjs"')).output.trim()).toBe('1');
 });
 
@@ -65,10 +65,10 @@ test('an idle server does not keep its container awake, and the next call wakes 
   const sessionId = await stage.session();
   const work = await stage.turn(sessionId);
   await worker.call(work, 'notes__add_note', { line: 'before' });
-  await vi.waitFor(
-    async () => expect((await sandboxes.container(sessionId))?.State.Paused).toBe(true),
-    { timeout: 20_000, interval: 200 },
-  );
+  await vi.waitFor(async () => expect((await sandboxes.container(sessionId))?.State.Paused).toBe(true), {
+    timeout: 20_000,
+    interval: 200,
+  });
   expect((await worker.call(work, 'notes__read_notes', {}, { callKey: '2:call' })).text).toMatch(/before\n$/);
 });
 

@@ -5,41 +5,30 @@ import { readPicture } from '#core/files/picture.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 import { pdfOf, pngOf } from '#tests/support/documents.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
-import { testAgent, toolContext } from '#tests/support/tool-context.ts';
+import { testAgent } from '#tests/support/tool-context.ts';
+import { toolUser } from '#tests/support/use-tool.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
-import type { ToolContext, ToolResult } from '#workers/tools/tool.ts';
-import { pictureTools, sandboxTools } from '#workers/tools/tool-registry.ts';
+import type { ToolResult } from '#workers/tools/tool.ts';
 
 let stage: SandboxStage;
 let database: TestDatabase;
 let sandbox: Sandbox;
 const { signal } = new AbortController();
 const shown: string[] = [];
-let calls = 0;
+let user: ReturnType<typeof toolUser>;
 
 beforeAll(async () => {
   database = await openTestDatabase(2);
   stage = openSandboxStage();
   sandbox = await stage.open(stage.worker(), stage.newSession());
+  user = toolUser({ db: database.db, sandbox: () => sandbox, progress: (line) => void shown.push(line) });
 });
 afterAll(async () => {
   await stage[Symbol.asyncDispose]();
   await database[Symbol.asyncDispose]();
 });
 
-/** Calls a tool by name as a turn does. */
-async function use(name: string, args: unknown, rest: Partial<ToolContext> = {}): Promise<ToolResult> {
-  const tool = [...sandboxTools(), ...pictureTools(database)].find((each) => each.name === name);
-  if (tool === undefined) throw new Error(`no tool ${name}`);
-  calls += 1;
-  const context: ToolContext = {
-    ...toolContext({}, { agent: testAgent({ grants: [{ allow: '*' }] }), callKey: `1:${calls}` }),
-    sandbox: async () => sandbox,
-    progress: (text) => void shown.push(text),
-    ...rest,
-  };
-  return await tool.run(tool.parameters.parse(args), context);
-}
+const use: ReturnType<typeof toolUser> = async (name, args, rest) => await user(name, args, rest);
 const text = async (name: string, args: unknown): Promise<string> => (await use(name, args)).text;
 const put = async (path: string, content: string | Uint8Array) =>
   await sandbox.writeFile(path, content, { append: false, signal });
@@ -49,7 +38,7 @@ describe('commands', () => {
     shown.length = 0;
     await use('exec', { command: 'for i in 1 2 3; do echo step $i; sleep 0.7; done' });
     expect(shown.length).toBeGreaterThan(0);
-    expect(shown.at(-1)).toMatch(/^\d s: step \d$/);
+    expect(shown.at(-1)).toMatch(/^\d s: step \d\n$/);
   });
 
   test('a background command goes on behind the call: it is read, fed and stopped', async () => {

@@ -1,5 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import type { LookupFunction } from 'node:net';
+import { createServer } from 'node:https';
+import type { AddressInfo, LookupFunction } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type Docker from 'dockerode';
@@ -19,6 +20,7 @@ import { labels } from '#workers/sandbox/container-spec.ts';
 import { openEngine } from '#workers/sandbox/docker-engine.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
+import { makeCertificate } from '../fakes/web/certificate.ts';
 import { type FakeShop, startFakeShop } from '../fakes/web/pages/shop.ts';
 import { browserTag, buildBrowserImage } from './browser-image.ts';
 
@@ -28,7 +30,10 @@ export interface BrowserStage extends AsyncDisposable {
   readonly shop: FakeShop;
   /** The shop as the browser sees it. */
   readonly url: string;
+  /** An allowed host whose certificate is not to be believed. */
+  readonly secureUrl: string;
   readonly records: readonly EgressRecord[];
+  removeContainers(): Promise<void>;
   /** A worker's sandboxes and browsers; all share containers, as workers of one host do. */
   worker(limits?: { readonly pauseAfterMs?: number }): BrowserWorker;
 }
@@ -61,18 +66,34 @@ export async function openBrowserStage(): Promise<BrowserStage> {
   const sender = openHopSender(reach);
   const openGateway = createOpenGateway({
     log,
-    journal: { admit: async () => ({ ok: true, bytesLeft: 1e9 }), record: (record) => void records.push(record) },
+    journal: {
+      admit: async () => ({ ok: true, bytesLeft: 1e9 }),
+      spend: () => true,
+      record: (record) => void records.push(record),
+    },
     credentials: { resolve: async () => await Promise.reject(new Error('no credentials here')) },
     sender,
     reach,
   });
-  const egress = [egressRuleSchema.parse({ host: 'shop.test', methods: ['*'], ports: [shop.port] })];
+  // Its certificate vouches for itself, which no browser believes.
+  const vault = createServer(makeCertificate(['secure.test']), (_request, response) => response.end('inside'));
+  await new Promise<void>((resolve) => vault.listen(0, '127.0.0.1', resolve));
+  const { port: securePort } = vault.address() as AddressInfo;
+  const egress = [
+    egressRuleSchema.parse({ host: 'shop.test', methods: ['*'], ports: [shop.port] }),
+    egressRuleSchema.parse({ host: 'secure.test', methods: ['*'], ports: [securePort] }),
+  ];
   const limits = sandboxLimitsSchema.parse({ network: 'gateway' });
   const workers: BrowserWorker[] = [];
+  const removeContainers = async () => {
+    const own = await engine.listContainers({ all: true, filters: { label: [`${labels.instance}=${instance}`] } });
+    for (const container of own) await engine.getContainer(container.Id).remove({ force: true });
+  };
   return {
     engine,
     shop,
     url: `http://shop.test:${shop.port}`,
+    secureUrl: `https://secure.test:${securePort}/`,
     records,
     worker: (own = {}) => {
       const sandboxes = new DockerSandboxes(
@@ -108,19 +129,21 @@ export async function openBrowserStage(): Promise<BrowserStage> {
       workers.push(worker);
       return worker;
     },
+    removeContainers,
     [Symbol.asyncDispose]: async () => {
       await Promise.all(workers.map(async (worker) => await worker.close()));
-      const own = await engine.listContainers({ all: true, filters: { label: [`${labels.instance}=${instance}`] } });
-      for (const container of own) await engine.getContainer(container.Id).remove({ force: true });
+      await removeContainers();
       await sender[Symbol.asyncDispose]();
+      vault.closeAllConnections();
+      await new Promise((resolve) => vault.close(resolve));
       await shop[Symbol.asyncDispose]();
       rmSync(folder, { recursive: true, force: true });
     },
   };
 }
 
-/** The only name there is. */
+/** The only names there are. */
 const lookupShop: LookupFunction = (hostname, _options, done) => {
-  if (hostname === 'shop.test') done(null, [{ address: '127.0.0.1', family: 4 }]);
+  if (hostname === 'shop.test' || hostname === 'secure.test') done(null, [{ address: '127.0.0.1', family: 4 }]);
   else done(Object.assign(new Error(`getaddrinfo ENOTFOUND ${hostname}`), { code: 'ENOTFOUND' }), []);
 };

@@ -1,5 +1,5 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -226,8 +226,10 @@ export class Product implements AsyncDisposable {
   async #removeHands(): Promise<void> {
     const label = `label=${labels.instance}=${path.join(this.folder, 'data')}`;
     const ids = await docker(['ps', '-aq', '--filter', label]);
-    if (ids.length === 0) return;
-    await docker(['rm', '-f', ...ids]);
+    if (ids.length > 0) await docker(['rm', '-f', ...ids]);
+    // A worker that was killed while a container started leaves its mount to the next sweep, which here never comes.
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').map((line) => line.split(' ')[4] ?? '');
+    for (const place of mounts.filter((each) => each.startsWith(`${this.folder}/`))) spawnSync('umount', ['-l', place]);
     const sessions = await this.database.query<{ id: string }>('select id from session');
     const volumes = new Set(await docker(['volume', 'ls', '-q']));
     const own = sessions.map((session) => workspaceVolume(session.id)).filter((volume) => volumes.has(volume));

@@ -41,6 +41,8 @@ export function boundedBody(
   });
   let received = 0;
   const out = new PassThrough();
+  // Whoever asked may have given up before reading.
+  out.on('error', () => undefined);
   // The one list keeps an error anywhere from leaving the rest of the chain, and its connection, open.
   pipeline([body, ...decoders, limit, out], (err) => {
     if (err !== null && err !== undefined && !out.destroyed) out.destroy(err);

@@ -35,6 +35,8 @@ interface Account {
   stored: number;
   unsaved: number;
   countedAt: number;
+  /** The reading of `stored` that is going on or was last. */
+  counting: Promise<void>;
   day: string;
   /** A refusal for pace is on record in this minute: a loop must not fill the audit. */
   toldAt: number;
@@ -156,7 +158,10 @@ export class EgressJournal implements AsyncDisposable {
     const now = at.getTime();
     const day = at.toISOString().slice(0, 10);
     const known = this.#accounts.get(sessionId);
-    if (known !== undefined && now - known.countedAt < countedMs && known.day === day) return known;
+    if (known !== undefined && now - known.countedAt < countedMs && known.day === day) {
+      await known.counting;
+      return known;
+    }
     for (const [id, account] of this.#accounts) {
       if (account.unsaved <= 0 && now - account.filledAt > 2 * countedMs) this.#accounts.delete(id);
     }
@@ -166,13 +171,23 @@ export class EgressJournal implements AsyncDisposable {
       stored: 0,
       unsaved: 0,
       countedAt: now,
+      counting: Promise.resolve(),
       day,
       toldAt: 0,
     };
     this.#accounts.set(sessionId, account);
     account.countedAt = now;
     account.day = day;
-    account.stored = await egressBytesToday(this.#deps, sessionId);
+    account.counting = egressBytesToday(this.#deps, sessionId).then((bytes) => {
+      account.stored = bytes;
+    });
+    try {
+      await account.counting;
+    } catch (err) {
+      // The next one asks again.
+      account.countedAt = 0;
+      throw err;
+    }
     return account;
   }
 }

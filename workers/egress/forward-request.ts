@@ -1,17 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type Readable, Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import type { Readable } from 'node:stream';
 import { decideEgress, hostOf, portOf } from '#core/egress/decide-egress.ts';
 import { type EgressRecord, pathForRecord } from '#core/egress/egress-record.ts';
 import { AppError, isAppError, toAppError } from '#core/kit/errors.ts';
 import type { SandboxSpec } from '../sandbox/sandbox.ts';
-import { boundedBody } from './bounded-body.ts';
+import { carryBack } from './carry-back.ts';
+import { countBytes, type Moved, tooLarge } from './count-bytes.ts';
 import type { GatewayDeps } from './gateway-deps.ts';
 import { readTarget } from './gateway-target.ts';
-import { askedForWhole, headersToReturn, headersToSend } from './hop-headers.ts';
+import { askedForWhole, headersToSend } from './hop-headers.ts';
 import { type PreparedHeaders, putCredentials } from './put-credentials.ts';
-import { createScrubber, type Scrubber } from './scrub.ts';
-import type { HopAnswer } from './send-hop.ts';
 
 /** Answers one request of a sandbox: refuses it with a reason, or carries it out and back. Never rejects. */
 export async function forwardRequest(
@@ -34,11 +32,8 @@ export async function forwardRequest(
     port: portOf(url),
     path: pathForRecord(url),
   } as const;
-  const moved = { sentBytes: 0, receivedBytes: 0 };
-  const move = (key: keyof typeof moved, bytes: number): void => {
-    moved[key] += bytes;
-    if (!deps.journal.spend(spec.sessionId, bytes)) throw new AppError('egress.too_large', 'The bytes of this day are used up.');
-  };
+  const moved: Moved = { sentBytes: 0, receivedBytes: 0 };
+  const spend = (bytes: number): boolean => deps.journal.spend(spec.sessionId, bytes);
   const record = (end: Pick<EgressRecord, 'verdict'> & Partial<EgressRecord>): void => {
     deps.journal.record({ ...about, ...moved, tookMs: Math.round(performance.now() - startedAt), ...end });
   };
@@ -81,7 +76,8 @@ export async function forwardRequest(
   response.once('close', () => stop.abort(new AppError('egress.unreachable', 'The sandbox closed the connection.')));
   let status: number | undefined;
   try {
-    const body = hasBody(request) ? countedUpload(request, deps.limits.requestBytesMax, url.host, move) : undefined;
+    const bound = { bytesMax: deps.limits.requestBytesMax, spend };
+    const body = hasBody(request) ? countedUpload(request, url.host, moved, bound) : undefined;
     if (request.headers.expect !== undefined) response.writeContinue();
     const answer = await deps.sender.send({
       url,
@@ -93,7 +89,7 @@ export async function forwardRequest(
       ...(body === undefined ? {} : { body }),
     });
     status = answer.status;
-    await carryBack(answer, { response, method, url, base, bytesMax, moved, secrets: prepared.secrets });
+    await carryBack(answer, { response, method, url, base, bytesMax, moved, spend, secrets: prepared.secrets });
     record({ verdict: 'allowed', status, ...credentials });
   } catch (err) {
     const error = isAppError(err) ? err : brokenOff(err, url);
@@ -132,97 +128,20 @@ function hasBody(request: IncomingMessage): boolean {
 
 function countedUpload(
   request: IncomingMessage,
-  bytesMax: number,
   host: string,
-  moved: { sentBytes: number },
+  moved: Moved,
+  bound: { readonly bytesMax: number; readonly spend: (bytes: number) => boolean },
 ): Readable {
-  const tooLarge = () =>
-    new AppError('egress.too_large', `The request to ${host} has more than the ${bytesMax} bytes allowed.`);
-  if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge();
-  const counted = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      moved.sentBytes += chunk.length;
-      if (moved.sentBytes > bytesMax) done(tooLarge());
-      else done(null, chunk);
-    },
-  });
+  const what = `The request to ${host}`;
+  if (Number(request.headers['content-length'] ?? 0) > bound.bytesMax) throw tooLarge(what, bound.bytesMax);
+  const counted = countBytes(moved, 'sentBytes', { ...bound, what });
+  // It may end before anybody reads it, where the request is refused on the way.
+  counted.on('error', () => undefined);
   // An end that came too early must not look like the end of a shorter body.
   request.once('close', () => {
     if (!request.complete) counted.destroy(new AppError('egress.unreachable', 'The sandbox broke off its request.'));
   });
   return request.pipe(counted);
-}
-
-async function carryBack(
-  answer: HopAnswer,
-  way: {
-    readonly response: ServerResponse;
-    readonly method: string;
-    readonly url: URL;
-    readonly base: string | undefined;
-    readonly bytesMax: number;
-    readonly moved: { receivedBytes: number };
-    readonly secrets: readonly string[];
-  },
-): Promise<void> {
-  const { response, url, bytesMax, moved, secrets } = way;
-  const hasSecrets = secrets.length > 0;
-  const scrubber: Scrubber | undefined = hasSecrets ? createScrubber(secrets) : undefined;
-  let headers = headersToReturn(answer.headers, hasSecrets);
-  const encoding = headers['content-encoding'];
-  const isEmpty = way.method === 'HEAD' || answer.status === 204 || answer.status === 304;
-  let body: Readable = answer.body;
-  if (!isEmpty && Number(headers['content-length'] ?? 0) > bytesMax) {
-    answer.body.on('error', () => undefined).destroy();
-    throw new AppError('egress.too_large', `The answer of ${url.host} is larger than the ${bytesMax} bytes allowed.`);
-  }
-  if (scrubber !== undefined) {
-    // Whatever it was asked for, it may be encoded; only what is decoded can be searched.
-    if (!isEmpty && encoding !== undefined) {
-      const { 'content-encoding': _encoding, 'content-length': _length, etag: _etag, ...rest } = headers;
-      headers = rest;
-    }
-    headers = Object.fromEntries(
-      Object.entries(headers).map(([name, value]) => [
-        scrubber.text(name),
-        Array.isArray(value) ? value.map((item) => scrubber.text(item)) : scrubber.text(value),
-      ]),
-    );
-    if (!isEmpty) body = boundedBody(answer.body, { encoding, bytesMax, host: url.host });
-  }
-  const { location } = headers;
-  if (way.base !== undefined && typeof location === 'string') headers['location'] = rebase(location, url, way.base);
-  response.writeHead(answer.status, headers);
-  if (isEmpty) {
-    answer.body.on('error', () => undefined).resume();
-    response.end();
-    return;
-  }
-  const counted = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      moved.receivedBytes += chunk.length;
-      if (moved.receivedBytes > bytesMax) {
-        const left = chunk.length - (moved.receivedBytes - bytesMax);
-        if (left > 0) this.push(chunk.subarray(0, left));
-        moved.receivedBytes = bytesMax;
-        done(
-          new AppError('egress.too_large', `The answer of ${url.host} is larger than the ${bytesMax} bytes allowed.`),
-        );
-      } else done(null, chunk);
-    },
-  });
-  // Sent at once: a stream of events begins with a head, and its first line may come much later.
-  response.flushHeaders();
-  if (scrubber === undefined) await pipeline(body, counted, response);
-  else await pipeline(body, counted, scrubber.stream(), response);
-}
-
-/** A redirect to https would leave the way on which credentials are put in; it is led back onto it. */
-function rebase(location: string, url: URL, base: string): string {
-  const target = URL.parse(location, url.href);
-  if (target === null || target.protocol !== 'https:' || target.username !== '' || target.password !== '')
-    return location;
-  return `${base}/${target.host}${target.pathname}${target.search}${target.hash}`;
 }
 
 function brokenOff(err: unknown, url: URL): AppError {

@@ -96,7 +96,6 @@ export function createGuardedFetch(options: GuardedFetchOptions = {}): typeof fe
           });
         }
         answer.body.destroy();
-        answer.body.on('error', () => undefined);
         if (request.redirect === 'error') throw refused(url, 'it redirects, and that was not wanted');
         if (redirects === redirectsMax) throw refused(url, `it redirects more than ${redirectsMax} times`);
         if (url.protocol === 'https:' && target.protocol !== 'https:')
@@ -167,7 +166,7 @@ function toResponse(
   const isEmpty = about.method === 'HEAD' || [101, 204, 205, 304].includes(answer.status);
   if (isEmpty) {
     clearTimeout(timer);
-    answer.body.on('error', () => undefined).resume();
+    answer.body.resume();
     return named(new Response(null, { status: answer.status === 101 ? 502 : answer.status, headers }), about);
   }
   const body = boundedBody(answer.body, {

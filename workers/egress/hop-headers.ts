@@ -52,7 +52,12 @@ export function headersToReturn(
   answer: Readonly<Record<string, string | string[] | undefined>>,
   hasCredential: boolean,
 ): Record<string, string | string[]> {
-  const dropped = new Set([...hopByHop, 'alt-svc', ...namedBy([answer['connection'] ?? []].flat().join(','))]);
+  const dropped = new Set([
+    ...hopByHop,
+    'alt-svc',
+    'x-switchyard-gateway',
+    ...namedBy([answer['connection'] ?? []].flat().join(',')),
+  ]);
   // A session that was opened with the credential stands for it.
   if (hasCredential) for (const name of ['set-cookie', 'set-cookie2', 'authentication-info']) dropped.add(name);
   return Object.fromEntries(

@@ -1,12 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import { connect, isIP, type Socket } from 'node:net';
-import { type Duplex, Transform } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { decideTunnel, hostOf, portOf } from '#core/egress/decide-egress.ts';
 import type { EgressRecord } from '#core/egress/egress-record.ts';
 import { AppError, isAppError } from '#core/kit/errors.ts';
 import type { SandboxSpec } from '../sandbox/sandbox.ts';
 import { readClientHello } from './client-hello.ts';
+import { countBytes, type Moved } from './count-bytes.ts';
 import type { GatewayDeps } from './gateway-deps.ts';
 import { valuesOf } from './gateway-target.ts';
 import { guardedLookup, literalRefusal } from './reach.ts';
@@ -47,7 +48,7 @@ export async function openTunnel(
     port,
     path: '',
   } as const;
-  const moved = { sentBytes: 0, receivedBytes: 0 };
+  const moved: Moved = { sentBytes: 0, receivedBytes: 0 };
   const record = (end: Pick<EgressRecord, 'verdict'> & Partial<EgressRecord>): void => {
     deps.journal.record({ ...about, ...moved, tookMs: Math.round(performance.now() - startedAt), ...end });
   };
@@ -96,16 +97,13 @@ export async function openTunnel(
     );
     moved.sentBytes += hello.bytes.length;
     upstream.write(hello.bytes);
-    const bound = (key: 'sentBytes' | 'receivedBytes'): Transform =>
-      new Transform({
-        transform(chunk: Buffer, _encoding, done) {
-          moved[key] += chunk.length;
-          const isOver = moved.sentBytes + moved.receivedBytes > admission.bytesLeft;
-          if (isOver) done(new AppError('egress.too_large', 'The bytes of this day are used up.'));
-          else done(null, chunk);
-        },
-      });
-    const ways = [pipeline(client, bound('sentBytes'), upstream), pipeline(upstream, bound('receivedBytes'), client)];
+    const spend = (bytes: number): boolean => deps.journal.spend(spec.sessionId, bytes);
+    spend(hello.bytes.length);
+    const bound = { bytesMax: Number.MAX_SAFE_INTEGER, what: 'The tunnel', spend };
+    const ways = [
+      pipeline(client, countBytes(moved, 'sentBytes', bound), upstream),
+      pipeline(upstream, countBytes(moved, 'receivedBytes', bound), client),
+    ];
     await Promise.all(ways);
     record({ verdict: 'allowed', reason: 'closed' });
   } catch (err) {
@@ -182,7 +180,7 @@ async function readHello(
       else
         end({
           ok: false,
-          reason: `The tunnel is for ${host}, but its TLS asks for ${hello.serverName?.slice(0, 100) ?? 'no name'}.`,
+          reason: `The tunnel is for ${host}, but its TLS asks for ${printable(hello.serverName) ?? 'no name'}.`,
         });
     };
     const onData = (chunk: Buffer): void => {
@@ -193,6 +191,10 @@ async function readHello(
     client.once('close', onClose);
     look();
   });
+}
+
+function printable(name: string | undefined): string | undefined {
+  return name?.slice(0, 100).replaceAll(/[^!-~]/g, '?');
 }
 
 /** The end of a connection that becomes no tunnel. Clients show at most the first line of it, so the reason is there too. */

@@ -5,6 +5,7 @@ import { AppError, toAppError } from '#core/kit/errors.ts';
 import type { CredentialSource } from '#core/vault/credential.ts';
 import { boundedBody, readUpTo } from './bounded-body.ts';
 import type { EgressJournal } from './egress-journal.ts';
+import { askedForWhole } from './hop-headers.ts';
 import { putCredentials } from './put-credentials.ts';
 import { createScrubber } from './scrub.ts';
 import { checkUrl, type HopAnswer, type HopSender, toEgressError } from './send-hop.ts';
@@ -72,7 +73,7 @@ const framing: readonly string[] = [
  */
 export function createOutsideClient(deps: {
   readonly sender: Pick<HopSender, 'send'>;
-  readonly journal: Pick<EgressJournal, 'admit' | 'record'>;
+  readonly journal: Pick<EgressJournal, 'admit' | 'spend' | 'record'>;
   readonly credentials: CredentialSource;
 }): OutsideClient {
   const hop = async (caller: OutsideCaller, request: OutsideRequest, signal: AbortSignal): Promise<OutsideAnswer> => {
@@ -92,6 +93,7 @@ export function createOutsideClient(deps: {
     let names: readonly string[] = [];
     const record = (end: Pick<EgressRecord, 'verdict'> & Partial<EgressRecord>): void => {
       const credentials = names.length === 0 ? {} : { credentials: names };
+      deps.journal.spend(caller.sessionId, moved.sentBytes + moved.receivedBytes);
       deps.journal.record({
         ...about,
         ...moved,
@@ -122,17 +124,17 @@ export function createOutsideClient(deps: {
         },
       });
       names = prepared.names;
+      const hasSecrets = prepared.secrets.length > 0;
       const answer = await deps.sender.send({
         url,
         method,
-        headers: prepared.headers,
+        headers: hasSecrets ? askedForWhole(prepared.headers) : prepared.headers,
         signal,
         firstByteMs,
         idleMs,
         ...(request.body === undefined ? {} : { body: request.body }),
       });
       const scrubber = createScrubber(prepared.secrets);
-      const hasSecrets = prepared.secrets.length > 0;
       const { bytes, isCut } = await readBody(answer, method, Math.min(request.bytesMax, admission.bytesLeft), url);
       moved.receivedBytes = bytes.length;
       record({ verdict: 'allowed', status: answer.status });
@@ -143,7 +145,7 @@ export function createOutsideClient(deps: {
             : [[name, scrubber.text([value].flat().join(', '))]],
         ),
       );
-      return { status: answer.status, url, headers, bytes: scrubber.bytes(bytes), isCut };
+      return { status: answer.status, url, headers, bytes: scrubber.bytes(bytes, isCut), isCut };
     } catch (err) {
       const error = toEgressError(err, url, signal);
       const { code, message } = toAppError(error);
@@ -198,7 +200,7 @@ async function readBody(
   url: URL,
 ): Promise<{ readonly bytes: Buffer; readonly isCut: boolean }> {
   if (method === 'HEAD' || answer.status === 204 || answer.status === 304) {
-    answer.body.on('error', () => undefined).resume();
+    answer.body.resume();
     return { bytes: Buffer.alloc(0), isCut: false };
   }
   const encoding = answer.headers['content-encoding'];

@@ -1,6 +1,6 @@
-import { lookup as resolve } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { type AddressGuard, createAddressGuard } from '#core/egress/address-guard.ts';
+import { limitedLookup } from './limited-lookup.ts';
 
 /** Where connections to the outside may go. */
 export interface Reach {
@@ -46,7 +46,7 @@ export function literalRefusal(reach: Reach, hostname: string, port: number): Bl
  * to the connection: a second look-up could answer something else. Literal addresses never come here.
  */
 export function guardedLookup(reach: Reach, port: number): LookupFunction {
-  const lookup = reach.lookup ?? resolve;
+  const lookup = reach.lookup ?? limitedLookup;
   return (hostname, options, callback) => {
     lookup(hostname, { ...options, all: true }, (err, found) => {
       if (err !== null) return callback(err, [], 0);

@@ -103,7 +103,10 @@ export class GatewayServer implements SandboxGateway {
     request.on('error', () => undefined);
     forwardRequest(this.#deps, this.#spec, request, response).catch((err: unknown) => {
       this.#deps.log.error({ err, sessionId: this.#spec.sessionId }, 'request of a sandbox failed');
-      response.destroy();
+      // The database is away, for one: what cannot be put on record does not go out.
+      if (response.headersSent) response.destroy();
+      else
+        response.writeHead(503, { 'x-switchyard-gateway': 'refused', connection: 'close' }).end('Try again later.\n');
     });
   }
 

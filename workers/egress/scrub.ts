@@ -7,8 +7,8 @@ const asterisk = '*'.charCodeAt(0);
 /** Takes values that were put into a request out of what comes back. */
 export interface Scrubber {
   text(text: string): string;
-  /** The same bytes, overwritten in place. */
-  bytes(bytes: Buffer): Buffer;
+  /** The same bytes, overwritten in place; where they were cut off, also the beginning of a value at their end. */
+  bytes(bytes: Buffer, isCut: boolean): Buffer;
   /** For bytes that come in pieces; every piece comes out as long as it went in. */
   stream(): Transform;
 }
@@ -27,8 +27,9 @@ export function createScrubber(values: readonly string[]): Scrubber {
       const bytes = Buffer.from(text);
       return overwrite(bytes, forms) ? bytes.toString() : text;
     },
-    bytes: (bytes) => {
+    bytes: (bytes, isCut) => {
       overwrite(bytes, forms);
+      if (isCut) bytes.fill(asterisk, bytes.length - beginningLength(bytes, byFirst, longest));
       return bytes;
     },
     stream: () => {

@@ -1,6 +1,9 @@
 import { z } from 'zod';
-import { AppError, isAppError, toAppError } from '#core/kit/errors.ts';
+import { hostOf, portOf } from '#core/egress/decide-egress.ts';
+import { type EgressRecord, pathForRecord } from '#core/egress/egress-record.ts';
+import { AppError, toAppError } from '#core/kit/errors.ts';
 import type { CredentialSource } from '#core/vault/credential.ts';
+import type { EgressJournal } from './egress-journal.ts';
 import { createGuardedFetch } from './guarded-fetch.ts';
 import { authorityOf, type Reach } from './reach.ts';
 
@@ -11,13 +14,19 @@ export interface SearchSettings {
   readonly searxng: { readonly url: string | undefined };
 }
 
+/** For whom a search is made, and whose keys in the vault may be used. */
+interface SearchCaller {
+  readonly sessionId: string;
+  readonly turnId: string;
+  readonly agent: string;
+}
+
 interface SearchQuery {
   readonly text: string;
   readonly count: number;
   /** Only what is at most this old. */
   readonly freshness?: 'day' | 'week' | 'month' | 'year';
-  /** For keys that are in the vault. */
-  readonly agent: string;
+  readonly caller: SearchCaller;
   readonly signal: AbortSignal;
 }
 
@@ -71,7 +80,11 @@ const searxngSchema = z.object({
  * private network; nothing they redirect to may.
  */
 export function createSearchWeb(
-  deps: { readonly credentials: CredentialSource; readonly reach: Reach },
+  deps: {
+    readonly credentials: CredentialSource;
+    readonly reach: Reach;
+    readonly journal: Pick<EgressJournal, 'admit' | 'spend' | 'record'>;
+  },
   settings: SearchSettings,
 ): SearchWeb {
   const urls = [settings.brave.url, settings.tavily.url, settings.searxng.url].flatMap((url) => url ?? []);
@@ -84,17 +97,40 @@ export function createSearchWeb(
     firstByteMs: 15_000,
     totalMs: 20_000,
   });
-  const ask = async (engine: string, url: URL, init: RequestInit): Promise<unknown> => {
-    // A redirect is no answer of a search API; following one would take the key along.
-    const response = await guarded(url, { ...init, redirect: 'error' });
-    if (!response.ok) {
-      await response.body?.cancel();
-      throw failure(engine, response.status);
-    }
+  const ask = async (engine: string, url: URL, init: RequestInit, caller: SearchCaller): Promise<unknown> => {
+    const about = {
+      ...caller,
+      from: 'tools',
+      method: init.method ?? 'GET',
+      host: hostOf(url),
+      port: portOf(url),
+      path: pathForRecord(url),
+    } as const;
+    const admission = await deps.journal.admit(about);
+    if (!admission.ok) throw new AppError('egress.refused', admission.reason);
+    const startedAt = performance.now();
+    const moved = { sentBytes: Buffer.byteLength(typeof init.body === 'string' ? init.body : ''), receivedBytes: 0 };
+    const record = (end: Pick<EgressRecord, 'verdict'> & Partial<EgressRecord>): void => {
+      deps.journal.spend(caller.sessionId, moved.sentBytes + moved.receivedBytes);
+      deps.journal.record({ ...about, ...moved, tookMs: Math.round(performance.now() - startedAt), ...end });
+    };
+    let status: number;
+    let text: string;
     try {
-      return await response.json();
+      // A redirect is no answer of a search API; following one would take the key along.
+      const response = await guarded(url, { ...init, redirect: 'error' });
+      status = response.status;
+      text = await response.text();
     } catch (err) {
-      if (isAppError(err)) throw err;
+      record({ verdict: 'failed', reason: toAppError(err).message });
+      throw err;
+    }
+    moved.receivedBytes = Buffer.byteLength(text);
+    record({ verdict: 'allowed', status });
+    if (status < 200 || status > 299) throw failure(engine, status);
+    try {
+      return JSON.parse(text);
+    } catch (err) {
       throw new AppError('egress.unreachable', `${engine} answered with something that is no JSON.`, { cause: err });
     }
   };
@@ -114,15 +150,13 @@ export function createSearchWeb(
   const brave: Engine = {
     name: 'Brave',
     key: keyOf(settings.brave.key, 'brave', settings.brave.url ?? braveUrl),
-    search: async ({ text: q, count, freshness, signal }, key) => {
+    search: async ({ text: q, count, freshness, signal, caller }, key) => {
       const url = below(settings.brave.url ?? braveUrl, '/res/v1/web/search');
       url.searchParams.set('q', q);
       url.searchParams.set('count', String(count));
       if (freshness !== undefined) url.searchParams.set('freshness', `p${freshness[0] ?? 'y'}`);
-      const raw = await ask('Brave', url, {
-        headers: { accept: 'application/json', 'x-subscription-token': key },
-        signal,
-      });
+      const headers = { accept: 'application/json', 'x-subscription-token': key };
+      const raw = await ask('Brave', url, { headers, signal }, caller);
       const found = parse('Brave', braveSchema, raw).web?.results ?? [];
       return found.map((item) => ({
         title: item.title,
@@ -135,19 +169,20 @@ export function createSearchWeb(
   const tavily: Engine = {
     name: 'Tavily',
     key: keyOf(settings.tavily.key, 'tavily', settings.tavily.url ?? tavilyUrl),
-    search: async ({ text: query, count, freshness, signal }, key) => {
+    search: async ({ text: query, count, freshness, signal, caller }, key) => {
       const body = {
         query,
         max_results: count,
         search_depth: 'basic',
         ...(freshness === undefined ? {} : { time_range: freshness }),
       };
-      const raw = await ask('Tavily', below(settings.tavily.url ?? tavilyUrl, '/search'), {
-        method: 'POST',
-        headers: { accept: 'application/json', 'content-type': 'application/json', authorization: `Bearer ${key}` },
-        body: JSON.stringify(body),
-        signal,
-      });
+      const headers = {
+        accept: 'application/json',
+        'content-type': 'application/json',
+        authorization: `Bearer ${key}`,
+      };
+      const url = below(settings.tavily.url ?? tavilyUrl, '/search');
+      const raw = await ask('Tavily', url, { method: 'POST', headers, body: JSON.stringify(body), signal }, caller);
       return parse('Tavily', tavilySchema, raw).results.map(({ published_date, ...item }) =>
         toResult(item, published_date),
       );
@@ -156,12 +191,12 @@ export function createSearchWeb(
   const searxng: Engine = {
     name: 'SearXNG',
     key: async () => (settings.searxng.url === undefined ? undefined : ''),
-    search: async ({ text: q, count, freshness, signal }) => {
+    search: async ({ text: q, count, freshness, signal, caller }) => {
       const url = below(settings.searxng.url ?? '', '/search');
       url.searchParams.set('q', q);
       url.searchParams.set('format', 'json');
       if (freshness !== undefined) url.searchParams.set('time_range', freshness);
-      const raw = await ask('SearXNG', url, { headers: { accept: 'application/json' }, signal });
+      const raw = await ask('SearXNG', url, { headers: { accept: 'application/json' }, signal }, caller);
       const found = parse('SearXNG', searxngSchema, raw).results.slice(0, count);
       return found.map(({ publishedDate, ...item }) => toResult(item, publishedDate));
     },
@@ -170,7 +205,7 @@ export function createSearchWeb(
   return async (query) => {
     let failed: AppError | undefined;
     for (const engine of [brave, tavily, searxng]) {
-      const key = await engine.key(query.agent);
+      const key = await engine.key(query.caller.agent);
       if (key === undefined) continue;
       try {
         return { engine: engine.name, results: (await engine.search(query, key)).slice(0, query.count) };

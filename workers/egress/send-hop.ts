@@ -60,6 +60,8 @@ export function openHopSender(reach: Reach = {}): HopSender {
           bodyTimeout: idleMs,
           ...(body === undefined ? {} : { body }),
         });
+        // It may fail while nobody reads it, and must not take the process along.
+        answer.body.on('error', () => undefined);
         return { status: answer.statusCode, headers: answer.headers, body: answer.body };
       } catch (err) {
         throw toEgressError(err, url, signal);

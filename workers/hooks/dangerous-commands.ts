@@ -73,8 +73,8 @@ const forbiddenCode: readonly Forbidden[] = [
 ];
 
 /** Arguments that are a command line, and those that are code, whatever the tool is called. */
-const commandKeys = ['command', 'commands', 'cmd'] as const;
-const codeKeys = ['code', 'script', 'expression'] as const;
+const commandKeys: readonly string[] = ['command', 'commands', 'cmd'];
+const codeKeys: readonly string[] = ['code', 'script', 'expression'];
 
 export interface DangerousCommandsOptions {
   /** Command patterns as in grants that are blocked as well. */
@@ -86,27 +86,37 @@ export function dangerousCommandsHook(options: DangerousCommandsOptions): Hook {
   const also = options.also.map((pattern) => compileCommandGlob(pattern));
   return {
     ...builtIn('dangerous-commands'),
-    beforeTool: ({ args }) => {
+    beforeTool: ({ tool, args }) => {
       if (typeof args !== 'object' || args === null) return { action: 'continue' };
       for (const [key, value] of Object.entries(args)) {
+        const read = readerOf(tool, key, args);
         const texts = (Array.isArray(value) ? value : [value]).filter((text) => typeof text === 'string');
-        for (const text of texts) {
-          const why = oneOf(commandKeys, key)
-            ? forbiddenCommand(text, also)
-            : oneOf(codeKeys, key)
-              ? findIn(forbiddenCode, text)
-              : undefined;
-          if (why !== undefined) {
-            return {
-              action: 'block',
-              reason: `${why}. No approval allows that here. Do it in a plain way, or say that it cannot be done.`,
-            };
-          }
-        }
+        const why = texts.map((text) => read?.(text, also)).find((found) => found !== undefined);
+        if (why === undefined) continue;
+        const reason = `${why}. No approval allows that here. Do it in a plain way, or say that it cannot be done.`;
+        return { action: 'block', reason };
       }
       return { action: 'continue' };
     },
   };
+}
+
+type Reader = (text: string, also: readonly Glob[]) => string | undefined;
+
+/** How an argument is read: as a command, as code, or not at all. */
+function readerOf(tool: string, key: string, args: object): Reader | undefined {
+  if (commandKeys.includes(key)) return forbiddenCommand;
+  if (codeKeys.includes(key)) return (text) => findIn(forbiddenCode, text);
+  // What a running shell or interpreter is fed is a command as well; what `cat` is fed is not.
+  if (tool === 'job_input' && key === 'text') return forbiddenInput;
+  const command: unknown = Reflect.get(args, 'command');
+  const isShell =
+    typeof command === 'string' && /^\s*(?:\S*\/)?(?:(?:ba|z|k|da|a)?sh|python3?|node|perl)\b[^|;&]*$/.test(command);
+  return key === 'stdin' && isShell ? forbiddenInput : undefined;
+}
+
+function forbiddenInput(text: string, also: readonly Glob[]): string | undefined {
+  return forbiddenCommand(text, also) ?? findIn(forbiddenCode, text);
 }
 
 /** Why a command line is not carried out at all; undefined when it may be. */
@@ -149,8 +159,4 @@ function withoutQuoted(line: string): string {
         ? "''"
         : quoted.slice(1, -1);
   });
-}
-
-function oneOf(list: readonly string[], key: string): boolean {
-  return list.includes(key);
 }

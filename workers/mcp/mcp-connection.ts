@@ -9,9 +9,9 @@ import {
   type Tool,
   type Transport,
 } from '@modelcontextprotocol/client';
-import { toolsMax } from '#core/mcp/tool-pin.ts';
 import { AppError } from '#core/kit/errors.ts';
 import { jsonSchema } from '#core/kit/json.ts';
+import { toolsMax } from '#core/mcp/tool-pin.ts';
 
 /** Longest wait for a server to say which protocol it speaks; old ones may stay silent. */
 const probeMs = 5_000;

@@ -16,9 +16,11 @@ import { noteTools } from '#core/mcp/note-tools.ts';
 import { plainName, readTool, type SeenTool } from '#core/mcp/tool-pin.ts';
 import { type McpTool, markProblem, selectServers, selectTools, updateVerdict } from '#core/mcp/tool-store.ts';
 import type { CredentialSource } from '#core/vault/credential.ts';
+import type { EgressJournal } from '../egress/egress-journal.ts';
 import type { PrepareSandboxFolder, Sandbox } from '../sandbox/sandbox.ts';
 import { McpConnection } from './mcp-connection.ts';
 import { toMcpError } from './mcp-error.ts';
+import { recordedFetch } from './recorded-fetch.ts';
 import { SandboxTransport } from './sandbox-transport.ts';
 import { keepServerFiles, placeServerFiles, type ServerFiles } from './server-files.ts';
 
@@ -47,6 +49,8 @@ export interface McpServersDeps {
   /** Where the files of servers are kept, on the file system of the sandboxes' folders. */
   readonly keptDirectory: string;
   readonly fetchFor: (server: RemoteServer) => typeof fetch;
+  /** Bounds and record of what goes out for sessions; none where nobody works, as on the command line. */
+  readonly journal?: Pick<EgressJournal, 'admit' | 'spend' | 'record'>;
   readonly credentials: CredentialSource;
   /** Signs a person in at a server with OAuth; see `openLogins`. */
   readonly authFor: (server: RemoteServer, personId: string | undefined) => AuthProvider;
@@ -173,10 +177,14 @@ export class McpServers implements AsyncDisposable {
     const key = keyOf(server, session);
     const slot = this.#slots.get(key) ?? { connection: undefined, failures: 0, retryAt: 0 };
     this.#slots.set(key, slot);
-    const known = await slot.connection?.catch(() => undefined);
-    if (known?.isOpen === true) {
-      known.usedAt = Date.now();
-      return known;
+    // Two turns of one session never run at once, but two calls of one answer may: what another one opens is awaited.
+    for (let pending = slot.connection; pending !== undefined; pending = slot.connection) {
+      const known = await pending.catch(() => undefined);
+      if (known?.isOpen === true) {
+        known.usedAt = Date.now();
+        return known;
+      }
+      if (slot.connection === pending) slot.connection = undefined;
     }
     const waitMs = slot.retryAt - Date.now();
     if (waitMs > 0) {
@@ -185,7 +193,6 @@ export class McpServers implements AsyncDisposable {
         retryAfterMs: waitMs,
       });
     }
-    // Two turns of one session never run at once, but two calls of one answer may.
     const opening = this.#open(server, session, key, signal);
     slot.connection = opening;
     try {
@@ -235,7 +242,8 @@ export class McpServers implements AsyncDisposable {
     } catch (err) {
       await connection[Symbol.asyncDispose]();
       const said = transport instanceof SandboxTransport ? transport.diagnostics : '';
-      if (said !== '') this.#deps.log.info({ server: server.name, said: said.slice(-1_000) }, 'an mcp server complained');
+      if (said !== '')
+        this.#deps.log.info({ server: server.name, said: said.slice(-1_000) }, 'an mcp server complained');
       throw toMcpError(server.name, err);
     }
     await this.#remember(server, key, verdict);
@@ -246,7 +254,7 @@ export class McpServers implements AsyncDisposable {
     if (server.kind === 'stdio') return new SandboxTransport(await session.sandbox(), server);
     const url = new URL(server.url);
     return new StreamableHTTPClientTransport(url, {
-      fetch: withoutStreams(this.#deps.fetchFor(server)),
+      fetch: withoutStreams(this.#fetchFor(server, session)),
       redirectPolicy: 'same-origin',
       onInsufficientScope: 'throw',
       reconnectionOptions: {
@@ -257,6 +265,11 @@ export class McpServers implements AsyncDisposable {
       },
       ...this.#authOf(server, session, url),
     });
+  }
+
+  #fetchFor(server: RemoteServer, session: McpSession): typeof fetch {
+    const { fetchFor, journal } = this.#deps;
+    return journal === undefined ? fetchFor(server) : recordedFetch(fetchFor(server), journal, session);
   }
 
   #authOf(server: RemoteServer, session: McpSession, url: URL): { readonly authProvider?: AuthProvider } {
@@ -321,7 +334,10 @@ export class McpServers implements AsyncDisposable {
     if (oldest === undefined) return;
     const [key, slot] = oldest;
     this.#slots.delete(key);
-    void slot.connection?.then(async (connection) => await connection[Symbol.asyncDispose](), () => undefined);
+    void slot.connection?.then(
+      async (connection) => await connection[Symbol.asyncDispose](),
+      () => undefined,
+    );
   }
 }
 
@@ -341,7 +357,8 @@ function keyOf(server: McpServer, session: McpSession): string {
  */
 function withoutStreams(inner: typeof fetch): typeof fetch {
   return async (input, init) =>
-    (init?.method ?? 'GET') === 'GET' && new Headers(init?.headers).get('accept')?.includes('text/event-stream') === true
+    (init?.method ?? 'GET') === 'GET' &&
+    new Headers(init?.headers).get('accept')?.includes('text/event-stream') === true
       ? new Response(null, { status: 405 })
       : await inner(input, init);
 }

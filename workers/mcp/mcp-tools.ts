@@ -87,17 +87,25 @@ async function usable(
     const isCurrent = record !== undefined && record.source === (await servers.sourceOf(server));
     let tools: readonly McpTool[];
     if (isCurrent && record.listedAt !== undefined) tools = await selectTools(db, [name]);
-    else if (isCurrent && record.problem !== undefined && Date.now() - record.triedAt.getTime() < lookAgainMs) return [];
+    else if (isCurrent && record.problem !== undefined && Date.now() - record.triedAt.getTime() < lookAgainMs)
+      return [];
     else {
       const signal = AbortSignal.timeout(firstLookMs);
-      tools = await servers.look(server, sessionOf(agent, work, async () => await deps.openSandbox(agent, work, signal)), signal);
+      tools = await servers.look(
+        server,
+        sessionOf(agent, work, async () => await deps.openSandbox(agent, work, signal)),
+        signal,
+      );
     }
     return tools
       .filter((tool) => isListed(server, tool.name) && (tool.state === 'approved' || tool.state === 'changed'))
       .map((known) => ({ server, known }));
   } catch (err) {
     // A server that is away costs its tools, not the turn.
-    log.warn({ err, server: name, agent: agent.name, code: toAppError(err).code }, 'tools of an mcp server are missing');
+    log.warn(
+      { err, server: name, agent: agent.name, code: toAppError(err).code },
+      'tools of an mcp server are missing',
+    );
     return [];
   }
 }
@@ -196,7 +204,8 @@ function suspended(server: McpServer, known: McpTool): Tool<Arguments> {
   const place = { server: server.name, tool: known.name };
   return {
     name: modelToolName(server.name, known.name),
-    description: 'Suspended: the server changed this tool after it was approved. Do without it and say so if it matters.',
+    description:
+      'Suspended: the server changed this tool after it was approved. Do without it and say so if it matters.',
     parameters: argumentsSchema,
     inputSchema: { type: 'object' },
     isParallelSafe: false,

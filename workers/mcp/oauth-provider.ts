@@ -23,6 +23,8 @@ export interface LoginDraft {
 export interface FlowStore {
   loadClient(issuer: string, redirectUrl: string): Promise<StoredOAuthClientInformation | undefined>;
   saveClient(issuer: string, redirectUrl: string, client: StoredOAuthClientInformation): Promise<void>;
+  /** The authorization server does not know us any more. */
+  dropClient(issuer: string, redirectUrl: string): Promise<void>;
   saveTokens(issuer: string, tokens: StoredOAuthTokens): Promise<void>;
 }
 
@@ -102,6 +104,13 @@ export class LoginFlow implements OAuthClientProvider {
     if (issuer !== undefined) await this.#store.saveClient(issuer, this.redirectUrl, client);
   }
 
+  async invalidateCredentials(scope: 'all' | 'client' | 'tokens' | 'verifier' | 'discovery'): Promise<void> {
+    const issuer = this.#discovery?.authorizationServerMetadata?.issuer ?? this.#discovery?.authorizationServerUrl;
+    if ((scope === 'all' || scope === 'client') && issuer !== undefined) {
+      await this.#store.dropClient(issuer, this.redirectUrl);
+    }
+  }
+
   /** Always a new login: renewing is done elsewhere, where only one process does it at a time. */
   tokens(): undefined {
     return undefined;
@@ -109,7 +118,8 @@ export class LoginFlow implements OAuthClientProvider {
 
   async saveTokens(tokens: StoredOAuthTokens, context?: OAuthClientInformationContext): Promise<void> {
     const issuer = context?.issuer ?? tokens.issuer;
-    if (issuer === undefined) throw new AppError('mcp.login_failed', 'The authorization server has no name of its own.');
+    if (issuer === undefined)
+      throw new AppError('mcp.login_failed', 'The authorization server has no name of its own.');
     await this.#store.saveTokens(issuer, tokens);
   }
 

@@ -17,6 +17,7 @@ import { AppError, isAppError } from '#core/kit/errors.ts';
 import { newId, newToken, sha256 } from '#core/kit/ids.ts';
 import {
   bindBrowser,
+  deleteClient,
   deleteGrants,
   hasRecentLogin,
   insertLogin,
@@ -54,7 +55,7 @@ export interface LoginsDeps {
 }
 
 /** A login as its page shows it. */
-export interface LoginPage {
+interface LoginPage {
   readonly personName: string;
   readonly server: string;
   /** Where the browser is sent. */
@@ -153,7 +154,7 @@ export function openLogins(deps: LoginsDeps): Logins {
     const sealed = await selectClient(db, issuer, redirect);
     const text = sealed === undefined ? undefined : await reopen(clientScope(issuer, redirect), sealed);
     if (text === undefined) return undefined;
-    return clientSchema.parse(JSON.parse(text)) as StoredOAuthClientInformation;
+    return clientSchema.parse(JSON.parse(text));
   };
 
   const storeFor = (server: RemoteServer, saveTokens: FlowStore['saveTokens']): FlowStore => ({
@@ -163,6 +164,7 @@ export function openLogins(deps: LoginsDeps): Logins {
       const sealed = await sealer.seal(clientScope(issuer, redirect), JSON.stringify(client));
       await putClient(db, { issuer, redirectUri: redirect, sealed });
     },
+    dropClient: async (issuer, redirect) => await deleteClient(db, issuer, redirect),
     saveTokens,
   });
 

@@ -1,35 +1,33 @@
-import { lstatSync, mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
 import { aborted } from '#core/kit/aborted.ts';
 import { AppError } from '#core/kit/errors.ts';
-import { newId, newToken, sha256 } from '#core/kit/ids.ts';
+import { newId, newToken } from '#core/kit/ids.ts';
 import type { Log } from '#core/kit/log.ts';
-import type { SandboxPlace, SandboxPlaces } from '#core/sandboxes/sandbox-place.ts';
+import type { SandboxPlaces } from '#core/sandboxes/sandbox-place.ts';
 import { Admission } from './admission.ts';
 import { checkEngine } from './check-engine.ts';
-import { browserLimits, type ContainerPlan, labels, planContainer, sessionKey } from './container-spec.ts';
-import { imageMissing, removeContainer } from './docker-engine.ts';
+import { type ContainerPlan, sessionKey } from './container-spec.ts';
+import { removeContainer, toEngineError } from './docker-engine.ts';
 import { DockerHost, type DockerHostSetting, onlyHostName } from './docker-host.ts';
 import { watchEngineEvents } from './engine-events.ts';
 import { evictPaused } from './evict-paused.ts';
 import { adoptContainer, furnish, type LiveContainer, type StartDeps, startContainer } from './live-container.ts';
 import { createMemoryPlaces } from './memory-places.ts';
+import { makePrivate, shortDirectory } from './private-directory.ts';
 import type { OpenGateway, PrepareSandboxFolder, Sandbox, SandboxKind, SandboxPort, SandboxSpec } from './sandbox.ts';
 import { SandboxDesk } from './sandbox-desk.ts';
 import { resolveSandboxLimits, type SandboxLimitValues } from './sandbox-limits.ts';
 import { SessionContainer } from './session-container.ts';
+import { SessionPlaces } from './session-places.ts';
+import { diskOf, SessionPlanner } from './session-planner.ts';
 import { createSessionSandbox } from './session-sandbox.ts';
 import { type Orphan, OrphanSweep, type SweepResult } from './sweep-orphans.ts';
-import { socketName } from './toolbox-listener.ts';
 import { WarmPool } from './warm-pool.ts';
 import { type DiskChoice, WorkspaceDisks } from './workspace-disks.ts';
 
-/** Longest path a unix socket can have on Linux, its closing NUL not counted. */
-const socketPathMax = 107;
 /** How often this worker says that it lives, for sessions on hosts without a shared file system. */
 const beatMs = 30_000;
 
@@ -75,12 +73,10 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
   readonly #admission: Admission;
   readonly #pool: WarmPool;
   readonly #start: StartDeps;
+  readonly #planner: SessionPlanner;
+  readonly #bySession: SessionPlaces;
   /** By folder name. */
   readonly #sessions = new Map<string, SessionContainer>();
-  /** By session, as settled. */
-  readonly #settled = new Map<string, Promise<SandboxPlace>>();
-  /** Ready containers on their way to their session, by workspace. */
-  readonly #claimed = new Map<string, LiveContainer>();
   readonly #stop = new AbortController();
   readonly #sweep: OrphanSweep;
   readonly #running: Promise<unknown>[] = [];
@@ -120,6 +116,13 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
           create,
         ),
     };
+    this.#planner = new SessionPlanner({
+      image: options.image,
+      browserImage: options.browserImage,
+      instance: options.instance,
+      socketDirectory: this.#options.socketDirectory,
+      disks: this.#disks,
+    });
     this.#pool = new WarmPool({
       log: this.#log,
       size: limits.poolSize,
@@ -127,11 +130,19 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
       make: async ({ limits: wanted }) => await this.#makeSpare(wanted),
       isFresh: async (live, shape) => {
         const spec = { ...live.plan.spec, limits: shape.limits };
-        const { digest } = await this.#plan(spec, live.plan.host, { ...live.plan, disk: diskOf(live.plan) });
+        const { digest } = await this.#planner.plan(spec, live.plan.host, { ...live.plan, disk: diskOf(live.plan) });
         const isYoung = Date.now() - live.createdAt.getTime() < limits.ageMs / 2;
         return isYoung && digest === live.plan.digest;
       },
       drop: async (live) => await this.#dropSpare(live),
+    });
+    this.#bySession = new SessionPlaces({
+      places: this.#places,
+      hosts: this.#hosts,
+      disks: this.#disks,
+      admission: this.#admission,
+      planner: this.#planner,
+      pool: this.#pool,
     });
     this.#sweep = new OrphanSweep(
       { log: this.#log, places: this.#places, disks: this.#disks },
@@ -142,7 +153,7 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
         knowsAll: deps.places !== undefined,
         socketDirectory: this.#options.socketDirectory,
         ownKeys: () => this.#ownKeys(),
-        ownWorkspaces: () => [...this.#pool.workspaces, ...this.#claimed.keys()],
+        ownWorkspaces: () => [...this.#pool.workspaces, ...this.#bySession.claimedWorkspaces],
         adopt: async (orphan) => await this.#adopt(orphan),
         forget: async (sessionId) => await this.forget(sessionId),
       },
@@ -151,7 +162,7 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
 
   async open(spec: SandboxSpec, signal: AbortSignal): Promise<Sandbox> {
     this.#watch();
-    const plan = this.#planner(spec);
+    const plan = this.#bySession.planner(spec);
     // Looked up at every call: an idle session's entry goes away while its handle is still held.
     const hands = () => this.#handsOf(spec.sessionId, spec.kind);
     await hands().use(plan, signal, async () => undefined);
@@ -204,7 +215,7 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
       await hands?.close({ keepContainer: false });
       this.#sessions.delete(sessionKeyOf(sessionId, kind));
     }
-    this.#settled.delete(sessionId);
+    this.#bySession.forget(sessionId);
     const place = await this.#places.find(sessionId);
     for (const host of this.#hosts) {
       if (place !== undefined && place.host !== host.name) continue;
@@ -231,6 +242,7 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#pool[Symbol.asyncDispose]();
+    await this.#bySession[Symbol.asyncDispose]();
     await Promise.all([...this.#sessions.values()].map((hands) => hands.close({ keepContainer: true })));
     this.#sessions.clear();
     await Promise.all(this.#running);
@@ -239,7 +251,7 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
 
   #ownKeys(): ReadonlySet<string> {
     const plans = [...this.#sessions.values()].flatMap((hands) => (hands.plan === undefined ? [] : [hands.plan]));
-    const spare = [...this.#pool.workspaces, ...this.#claimed.keys()];
+    const spare = [...this.#pool.workspaces, ...this.#bySession.claimedWorkspaces];
     return new Set([
       ...plans.map((plan) => path.basename(plan.hostDirectory)),
       ...spare.map((workspace) => sessionKey(this.#options.instance, workspace)),
@@ -258,7 +270,7 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
       onIdle: () => {
         if (this.#sessions.get(key) === hands) this.#sessions.delete(key);
         if (!this.#sessions.has(sessionKeyOf(sessionId, kind === 'core' ? 'browser' : 'core'))) {
-          this.#settled.delete(sessionId);
+          this.#bySession.forget(sessionId);
         }
       },
       note: (plan, what, detail) => this.#note(plan, what, detail),
@@ -268,203 +280,64 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
     return hands;
   }
 
-  #planner(spec: SandboxSpec): () => Promise<ContainerPlan> {
-    let last: { readonly imageId: string; readonly place: SandboxPlace; readonly plan: ContainerPlan } | undefined;
-    return async () => {
-      const place = await this.#placeOf(spec);
-      const host = this.#hostNamed(place.host);
-      const imageId = await host.imageId(this.#imageOf(spec));
-      if (last?.imageId === imageId && last.place === place) return last.plan;
-      const plan = await this.#plan(spec, host, place);
-      last = { imageId, place, plan };
-      return plan;
-    };
-  }
-
-  async #plan(
-    spec: SandboxSpec,
-    host: DockerHost,
-    place: Pick<SandboxPlace, 'workspace' | 'disk'>,
-  ): Promise<ContainerPlan> {
-    const isBrowser = spec.kind === 'browser';
-    const image = this.#imageOf(spec);
-    const hostDirectory = path.join(
-      this.#options.socketDirectory,
-      sessionKey(this.#options.instance, place.workspace, spec.kind),
-    );
-    const diskMb = isBrowser ? browserLimits.workspaceMb : spec.limits.disk_mb;
-    const planned = planContainer(spec, {
-      image,
-      imageId: await host.imageId(image),
-      instance: this.#options.instance,
-      host: host.name,
-      workspace: place.workspace,
-      mount: isBrowser ? { kind: 'memory', sizeMb: diskMb } : this.#disks.mountOf(place, diskMb),
-      hostDirectory: host.sharesFiles ? hostDirectory : undefined,
-      createdAt: new Date(),
-    });
-    const disk = isBrowser ? 'memory' : place.disk;
-    return { ...planned, spec, host, hostDirectory, workspace: place.workspace, disk, diskMb };
-  }
-
-  #imageOf(spec: SandboxSpec): string {
-    if (spec.kind !== 'browser') return spec.limits.image ?? this.#options.image;
-    if (this.#options.browserImage === undefined) throw imageMissing('of browsers');
-    return this.#options.browserImage;
-  }
-
-  #hostNamed(name: string): DockerHost {
-    const host = this.#hosts.find((each) => each.name === name);
-    if (host !== undefined) return host;
-    throw new AppError(
-      'sandbox.unavailable',
-      `This session’s files are on the Docker host ${name}, which is not set up.`,
-      {
-        mend: `Add ${name} to DOCKER_HOSTS again, or begin a new session with /new.`,
-      },
-    );
-  }
-
-  /** Where the session's files are, settled at its first sandbox and the same for every worker ever after. */
-  async #placeOf(spec: SandboxSpec): Promise<SandboxPlace> {
-    const known = this.#settled.get(spec.sessionId);
-    if (known !== undefined) return await known;
-    const settling = this.#settle(spec);
-    this.#settled.set(spec.sessionId, settling);
-    settling.catch(() => {
-      if (this.#settled.get(spec.sessionId) === settling) this.#settled.delete(spec.sessionId);
-    });
-    return await settling;
-  }
-
-  async #settle(spec: SandboxSpec): Promise<SandboxPlace> {
-    const { sessionId } = spec;
-    const known = await this.#places.find(sessionId);
-    if (known !== undefined) return known;
-    const host = await this.#chooseHost(spec);
-    const place = { sessionId, host: host.name, workspace: sessionId };
-    if (await this.#disks.hasVolume(host, sessionId)) {
-      return await this.#places.settle({ ...place, disk: 'watched' });
-    }
-    const spare = spec.kind === 'browser' ? undefined : await this.#claim(spec, host);
-    if (spare === undefined) return await this.#places.settle({ ...place, disk: await this.#disks.kindOn(host) });
-    const { workspace } = spare.plan;
-    this.#claimed.set(workspace, spare);
-    try {
-      const settled = await this.#places.settle({ ...place, workspace, disk: diskOf(spare.plan) });
-      if (settled.workspace === workspace) return settled;
-      this.#claimed.delete(workspace);
-      this.#pool.giveBack(spare);
-      return settled;
-    } catch (err) {
-      // Whether it is settled is not known: the sweep will see, once nobody listens for it any more.
-      this.#claimed.delete(workspace);
-      spare.connection.close(new AppError('sandbox.lost', 'The sandbox could not be given to its session.'));
-      await spare.link.close();
-      throw err;
-    }
-  }
-
-  async #claim(spec: SandboxSpec, host: DockerHost): Promise<LiveContainer | undefined> {
-    const imageId = await host.imageId(this.#imageOf(spec));
-    return await this.#pool.claim(spec, (live) => {
-      if (live.plan.host !== host) return false;
-      const wanted = planContainer(spec, {
-        image: this.#imageOf(spec),
-        imageId,
-        instance: this.#options.instance,
-        host: host.name,
-        workspace: live.plan.workspace,
-        mount: this.#disks.mountOf({ workspace: live.plan.workspace, disk: diskOf(live.plan) }, spec.limits.disk_mb),
-        hostDirectory: live.plan.hostDirectory,
-        createdAt: new Date(),
-      });
-      return wanted.digest === live.plan.digest;
-    });
-  }
-
-  /** The host with the most room; one that is away gets no new sessions. */
-  async #chooseHost(spec: SandboxSpec): Promise<DockerHost> {
-    const [first, ...others] = this.#hosts.filter((host) => host.sharesFiles || spec.limits.network === 'none');
-    if (first === undefined) {
-      throw new AppError('sandbox.unavailable', 'No Docker host here can give a sandbox the egress gateway.', {
-        mend: 'That takes a host that shares its file system with the worker: add one to DOCKER_HOSTS.',
-      });
-    }
-    if (others.length === 0) return first;
-    const rooms = await Promise.allSettled(
-      [first, ...others].map(async (host) => {
-        const { used, bound } = await this.#admission.loadOf(host);
-        return { host, freeMb: bound.memoryMb - used.memoryMb };
-      }),
-    );
-    const [best] = rooms
-      .flatMap((room) => (room.status === 'fulfilled' ? [room.value] : []))
-      .sort((a, b) => b.freeMb - a.freeMb);
-    if (best !== undefined) return best.host;
-    throw rooms.find((room) => room.status === 'rejected')?.reason;
-  }
-
   async #startPlanned(wanted: ContainerPlan): Promise<LiveContainer> {
-    const plan = await this.#asSettled(wanted);
-    const spare = this.#claimed.get(plan.workspace);
-    this.#claimed.delete(plan.workspace);
+    const plan = await this.#bySession.asSettled(wanted);
+    const spare = this.#bySession.takeClaimed(plan.workspace);
     if (spare !== undefined) {
-      if (spare.connection.isOpen && spare.plan.digest === plan.digest) {
-        return { ...spare, plan, gateway: await furnish(this.#start, plan) };
+      try {
+        if (spare.connection.isOpen && spare.plan.digest === plan.digest) {
+          return { ...spare, plan, gateway: await furnish(this.#start, plan) };
+        }
+      } catch (err) {
+        spare.connection.close(toEngineError(err));
+        await spare.link.close();
+        throw err;
       }
       await spare.link.close();
     }
     try {
       return await startContainer(this.#start, plan);
     } catch (err) {
-      const isLoopUnseen = err instanceof AppError && err.details['isLoopUnseen'] === true;
-      if (!isLoopUnseen || this.#options.disk === 'loop') throw err;
-      this.#log.warn({ err }, 'workspaces will be watched volumes');
-      return await startContainer(this.#start, await this.#fallBack(plan));
+      if (!this.#mayFallBack(err)) throw err;
+      return await startContainer(this.#start, await this.#bySession.fallBack(plan));
     }
   }
 
-  /** The plan with the place as it is on record: an operator may have removed the workspace since it was settled. */
-  async #asSettled(plan: ContainerPlan): Promise<ContainerPlan> {
-    const { sessionId } = plan.spec;
-    const known = await this.#places.find(sessionId);
-    if (known?.workspace === plan.workspace && known.host === plan.host.name) return plan;
-    this.#settled.delete(sessionId);
-    const place = await this.#placeOf(plan.spec);
-    return await this.#plan(plan.spec, this.#hostNamed(place.host), place);
-  }
-
-  /** Gives a session whose workspace was never seen by an agent another kind. */
-  async #fallBack({ spec, host, workspace }: ContainerPlan): Promise<ContainerPlan> {
-    this.#disks.rejectLoop(host);
-    await this.#places.remove(spec.sessionId);
-    await this.#disks.remove(host, { workspace, disk: 'loop' });
-    this.#settled.delete(spec.sessionId);
-    return await this.#plan(spec, host, await this.#placeOf(spec));
+  /** Whether a start failed because the engine does not see file systems we mount, and another kind may do. */
+  #mayFallBack(err: unknown): boolean {
+    const isLoopUnseen = err instanceof AppError && err.details['isLoopUnseen'] === true;
+    if (!isLoopUnseen || this.#options.disk === 'loop') return false;
+    this.#log.warn({ err }, 'workspaces will be volumes of the engine');
+    return true;
   }
 
   async #makeSpare(limits: SandboxSpec['limits']): Promise<LiveContainer> {
     const spec: SandboxSpec = { sessionId: '', agent: '', limits };
-    const host = await this.#chooseHost(spec);
-    if (!host.sharesFiles)
-      throw new AppError('sandbox.unavailable', 'Only hosts with shared files keep sandboxes ready.');
+    // A session takes it by a folder in common.
+    const host = await this.#bySession.chooseHost(this.#hosts.filter((each) => each.sharesFiles));
     const workspace = `spare-${newToken(12)}`;
-    const plan = await this.#plan(spec, host, { workspace, disk: await this.#disks.kindOn(host) });
+    const plan = await this.#planner.plan(spec, host, { workspace, disk: await this.#disks.kindOn(host) });
     this.#watch();
     // What stands in the folder is the session's own; there is none yet.
     const bare = { ...plan, spec: { ...spec, limits: { ...limits, network: 'none' as const } } };
-    const live = await startContainer(
-      {
-        ...this.#start,
-        prepareFolders: [],
-        // Nobody is sent away for a container that nobody asked for.
-        admit: async (wanted, create) =>
-          await this.#admission.admit(wanted, { waitMs: 0, makeRoom: async () => false }, create),
-      },
-      bare,
-    );
-    return { ...live, plan };
+    try {
+      const live = await startContainer(
+        {
+          ...this.#start,
+          prepareFolders: [],
+          // Nobody is sent away for a container that nobody asked for.
+          admit: async (wanted, create) =>
+            await this.#admission.admit(wanted, { waitMs: 0, makeRoom: async () => false }, create),
+        },
+        bare,
+      );
+      return { ...live, plan };
+    } catch (err) {
+      await this.#disks.remove(host, { workspace, disk: diskOf(plan) });
+      if (!this.#mayFallBack(err)) throw err;
+      this.#disks.rejectLoop(host);
+      return await this.#makeSpare(limits);
+    }
   }
 
   async #dropSpare(live: LiveContainer): Promise<void> {
@@ -492,29 +365,12 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
   }
 
   /** Takes over a container whose worker died, so that it is put to rest like any other, or its jobs go on. */
-  async #adopt({ host, container, place, key }: Orphan): Promise<{ readonly isPaused: boolean }> {
-    const labelled = container.Labels;
-    const sessionId = place?.sessionId ?? labelled[labels.session] ?? '';
-    const kind = labelled[labels.kind] === 'browser' ? 'browser' : 'core';
-    const limits = sandboxLimitsSchema.parse({});
-    const plan: ContainerPlan = {
-      name: `switchyard-${key}`,
-      kind,
-      digest: labelled[labels.spec] ?? '',
-      options: {},
-      memoryMb: Number(labelled[labels.memoryMb] ?? limits.memory_mb),
-      pids: Number(labelled[labels.pids] ?? limits.pids),
-      spec: { sessionId, agent: labelled[labels.agent] ?? '', limits, kind },
-      host,
-      hostDirectory: path.join(this.#options.socketDirectory, key),
-      workspace: place?.workspace ?? sessionId,
-      // It is not watched: what runs in it is only what was running, and its limit is not known here.
-      disk: 'memory',
-      diskMb: 0,
-    };
+  async #adopt(orphan: Orphan): Promise<{ readonly isPaused: boolean }> {
+    const { container } = orphan;
+    const plan = this.#planner.planOf(orphan);
     const made = { id: container.Id, createdAt: new Date(container.Created * 1000) };
     const live = await adoptContainer(this.#start, plan, made);
-    const hands = this.#handsOf(sessionId, kind);
+    const hands = this.#handsOf(plan.spec.sessionId, plan.kind);
     await hands.adopt(live);
     return { isPaused: hands.isPaused };
   }
@@ -566,25 +422,4 @@ function hostsOf({ hosts, dockerHost }: DockerSandboxesOptions): readonly Docker
 
 function sessionKeyOf(sessionId: string, kind: SandboxKind): string {
   return `${kind}:${sessionId}`;
-}
-
-/** The kind of a workspace that is no browser's. */
-function diskOf(plan: ContainerPlan): SandboxPlace['disk'] {
-  return plan.disk === 'memory' ? 'watched' : plan.disk;
-}
-
-function shortDirectory(wanted: string): string {
-  const longest = path.join(wanted, sessionKey('', '', 'browser'), socketName).length;
-  return longest <= socketPathMax ? wanted : path.join(tmpdir(), `switchyard-${sha256(wanted).slice(0, 16)}`);
-}
-
-/** Makes the directory for this user alone. In a temporary directory anybody could have been there first. */
-function makePrivate(directory: string): void {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const found = lstatSync(directory);
-  if (!found.isDirectory() || (process.getuid !== undefined && found.uid !== process.getuid())) {
-    throw new AppError('sandbox.unavailable', `The socket directory ${directory} belongs to somebody else.`, {
-      mend: 'Remove it, or set another data directory.',
-    });
-  }
 }

@@ -13,7 +13,7 @@ import type { ToolboxConnection } from './toolbox-connection.ts';
 import type { WorkspaceDisks } from './workspace-disks.ts';
 
 /** Name of the gateway's socket in the folder that containers see as `/run/host`. */
-export const gatewaySocketName = 'egress.sock';
+const gatewaySocketName = 'egress.sock';
 
 /** Stands in a container's folder while another worker is taking it away, to make room. */
 export const evictionMark = '.evicted';
@@ -127,7 +127,7 @@ export async function furnish(
   await mkdir(hostDirectory, { recursive: true, mode: 0o755 });
   // The umask may have narrowed it; the container's user needs to pass.
   await chmod(hostDirectory, 0o755);
-  for (const prepare of deps.prepareFolders) await prepare(spec, hostDirectory);
+  for (const prepare of deps.prepareFolders) await prepare(spec, hostDirectory, { sharesFiles: host.sharesFiles });
   if (!host.sharesFiles) return await refuseFurniture(spec.limits.network, hostDirectory, host.name);
   if (spec.limits.network === 'none') return undefined;
   if (deps.openGateway === undefined) {

@@ -153,10 +153,11 @@ export class SandboxDesk {
     await unpauseContainer(engine, target.container.Id);
     const isTerminal = terminal.size !== undefined;
     const exec = await engine.getContainer(target.container.Id).exec({
-      Cmd: options.command === undefined ? ['bash', '-l'] : ['bash', '-c', options.command],
+      // Without start files: the agent could have written them to deceive whoever looks.
+      Cmd: ['bash', '--noprofile', '--norc', ...(options.command === undefined ? [] : ['-c', options.command])],
       User: agentUser,
       WorkingDir: '/workspace',
-      Env: ['TERM=xterm-256color'],
+      Env: ['TERM=xterm-256color', 'HISTFILE=/dev/null', 'PS1=sandbox:\\w\\$ '],
       Tty: isTerminal,
       AttachStdin: true,
       AttachStdout: true,

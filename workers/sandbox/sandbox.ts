@@ -228,7 +228,12 @@ export type OpenGateway = (spec: SandboxSpec, socketPath: string) => Promise<San
  * Puts read-only files into a sandbox: what is written into `directory` stands at `/run/host` inside. Called at each
  * opening of a session's container, before the container starts and again when it is adopted.
  */
-export type PrepareSandboxFolder = (spec: SandboxSpec, directory: string) => Promise<void>;
+export type PrepareSandboxFolder = (
+  spec: SandboxSpec,
+  directory: string,
+  /** A host that shares no files with the worker starts no sandbox whose folder holds any. */
+  host?: { readonly sharesFiles: boolean },
+) => Promise<void>;
 
 /** Starts, adopts, pauses and removes sandboxes. One per worker process. */
 export interface SandboxPort {

@@ -1,6 +1,6 @@
 import { rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { AppError } from '#core/kit/errors.ts';
+import { AppError, isAppError } from '#core/kit/errors.ts';
 import type { Log } from '#core/kit/log.ts';
 import type { ContainerPlan } from './container-spec.ts';
 import { DiskWatch } from './disk-watch.ts';
@@ -95,6 +95,9 @@ export class SessionContainer {
       const live = await orAborted(this.#ready(plan), signal);
       this.#watch?.begin();
       return await work(live);
+    } catch (err) {
+      if (isAppError(err, 'sandbox.disk_full')) this.#note('disk_full', err.message);
+      throw err;
     } finally {
       this.#users--;
       this.#lastUsedAt = performance.now();
@@ -261,7 +264,6 @@ export class SessionContainer {
             everyMs: limits.measureEveryMs,
             measure: async () => await measureWorkspace(live.plan.host.engine, live.id),
             onFull: (err) => {
-              this.#note('disk_full', err.message);
               void this.discard(live, err).catch((cause: unknown) => log.warn({ err: cause }, 'sandbox not ended'));
             },
             onMeasured: (usedMb) => noteUse(live.plan, usedMb),

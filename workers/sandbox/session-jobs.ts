@@ -16,8 +16,8 @@ const inputBytesMax = 256 << 10;
 const outputBytesMax = 1 << 20;
 /** The label that comes with an answer: 1 KiB at most. */
 const labelBytes = 1024;
-/** How long a stopped job may take to end; the toolbox kills everything after half of it. */
-const stopMs = 1_000;
+/** How long a stopped job may take to end; the toolbox ends everything before that. */
+const stopMs = 3_000;
 
 type Jobs = Pick<Sandbox, 'startJob' | 'readJob' | 'writeJob' | 'stopJob' | 'listJobs'>;
 

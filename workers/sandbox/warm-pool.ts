@@ -51,13 +51,17 @@ export class WarmPool implements AsyncDisposable {
     return this.#ready.map((live) => live.plan.workspace);
   }
 
+  get ready(): readonly LiveContainer[] {
+    return this.#ready;
+  }
+
   /** Begins to keep containers ready; until then, and with a size of 0, there are none. */
   start(): void {
     if (this.#deps.size > 0) this.#filling ??= this.#fill();
   }
 
   /** A ready container that `suits`, if there is one. It is the caller's from now on. */
-  async claim(shape: Shape, suits: (live: LiveContainer) => boolean): Promise<LiveContainer | undefined> {
+  claim(shape: Shape, suits: (live: LiveContainer) => boolean): LiveContainer | undefined {
     this.#remember(shape);
     const found = this.#ready.findIndex((live) => live.connection.isOpen && suits(live));
     const [live] = found < 0 ? [] : this.#ready.splice(found, 1);

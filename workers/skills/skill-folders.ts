@@ -80,8 +80,9 @@ export function createSkillFolders(deps: {
     }
   };
   return {
-    prepare: async (spec, directory) => {
-      if (spec.kind === 'browser') return;
+    prepare: async (spec, directory, host) => {
+      // Without shared files a skill is still read and followed; only its scripts are not there.
+      if (spec.kind === 'browser' || host?.sharesFiles === false) return;
       await inLine(spec.sessionId, async () => {
         const agent = await deps.findAgent(spec.agent);
         const known = open.get(spec.sessionId);

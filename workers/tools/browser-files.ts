@@ -1,13 +1,15 @@
 import path from 'node:path';
 import { describeBytes, safeFileName, unusedName } from '#core/files/file-name.ts';
-import { filePart, type StoredFile, saveFile } from '#core/files/save-file.ts';
+import { pictureEdgeMax, readPicture } from '#core/files/picture.ts';
+import { filePart, saveFile } from '#core/files/save-file.ts';
 import { AppError, isAppError } from '#core/kit/errors.ts';
 import { idFrom } from '#core/kit/ids.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
 import type { DriverDone } from '../browser/driver-protocol.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
+import { fitsModels, keepPicture, scaleInside } from './keep-picture.ts';
 import type { SendFileDeps } from './send-file.ts';
-import type { ToolContext } from './tool.ts';
+import type { ToolContext, ToolImage } from './tool.ts';
 
 /** Largest file carried between the browser and the workspace; it passes through this worker's memory. */
 const carryBytesMax = 20 * 1024 * 1024;
@@ -19,52 +21,60 @@ const takenMax = 1_000;
 
 type File = NonNullable<DriverDone['file']>;
 
-/** Stores the picture the browser made, and posts it to the thread when asked. @returns what came of the posting. */
+/**
+ * Keeps the picture the browser made for the model to see, and posts it to the thread when asked.
+ * @returns what came of the posting, and the picture as vendors take it, if they take it.
+ */
 export async function keepScreenshot(
   deps: SendFileDeps,
   browser: Sandbox,
   file: File,
   options: { readonly context: ToolContext; readonly isPosted: boolean; readonly caption: string },
-): Promise<{ readonly stored: StoredFile; readonly told: string }> {
+): Promise<{ readonly images: readonly ToolImage[]; readonly told: string }> {
   const { context, isPosted, caption } = options;
-  const { origin, turnId, sessionId, callKey, signal } = context;
+  const { signal } = context;
   const { bytes, totalBytes } = await browser.readBytes(file.path, { bytesMax: shotBytesMax + 1, signal });
   if (totalBytes > shotBytesMax || bytes.byteLength > shotBytesMax) {
     throw tooLarge('The picture', totalBytes, 'Take one of the window alone, or of one element.');
   }
-  const key = `turn:${turnId}:screenshot:${callKey}`;
+  // Whoever sits in the container could have put anything there.
+  const facts = readPicture(bytes);
+  if (facts?.mime !== 'image/png' || Math.max(facts.width, facts.height) > pictureEdgeMax) {
+    throw new AppError('sandbox.protocol', 'The browser gave no picture.', { mend: 'Try again.' });
+  }
+  const shown = fitsModels(bytes, facts) ? { bytes, facts } : await scaleInside(browser, file.path, signal);
+  const name = safeFileName(file.name);
+  const told = isPosted ? await post(deps, context, { name, bytes, caption }) : '';
+  return { images: shown === undefined ? [] : [await keepPicture(deps.db, context, { name, ...shown })], told };
+}
+
+async function post(
+  deps: SendFileDeps,
+  context: ToolContext,
+  picture: { readonly name: string; readonly bytes: Uint8Array; readonly caption: string },
+): Promise<string> {
+  const { origin, turnId, sessionId, callKey } = context;
+  const { name, bytes, caption } = picture;
   const uploadMax = deps.findSender(origin.channel, origin.account)?.capabilities(origin).uploadBytesMax ?? 0;
-  const canPost = isPosted && bytes.byteLength <= uploadMax;
-  const stored = await deps.db.transaction().execute(async (tx) => {
-    const picture = await saveFile(tx, { id: idFrom(key), name: safeFileName(file.name), bytes });
-    // Whoever sits in the container could have put anything there.
-    if (picture.mime !== 'image/png') {
-      throw new AppError('sandbox.protocol', `The browser gave ${picture.mime} for a picture.`, {
-        mend: 'Try again.',
-      });
-    }
-    if (canPost) {
-      await putMessages(tx, [
-        {
-          key,
-          conversation: origin,
-          importance: 'result',
-          sessionId,
-          turnId,
-          body: {
-            parts: [{ type: 'markdown', markdown: caption }, filePart(picture)],
-            ...(origin.kind !== 'dm' && origin.messageId !== undefined ? { replyTo: origin.messageId } : {}),
-          },
+  if (bytes.byteLength > uploadMax) return ' This channel takes no such files, so it was not posted.';
+  const key = `turn:${turnId}:screenshot:${callKey}`;
+  await deps.db.transaction().execute(async (tx) => {
+    const stored = await saveFile(tx, { id: idFrom(key), name, bytes });
+    await putMessages(tx, [
+      {
+        key,
+        conversation: origin,
+        importance: 'result',
+        sessionId,
+        turnId,
+        body: {
+          parts: [{ type: 'markdown', markdown: caption }, filePart(stored)],
+          ...(origin.kind !== 'dm' && origin.messageId !== undefined ? { replyTo: origin.messageId } : {}),
         },
-      ]);
-    }
-    return picture;
+      },
+    ]);
   });
-  if (!isPosted) return { stored, told: '' };
-  return {
-    stored,
-    told: canPost ? ' It is in the thread.' : ' This channel takes no such files, so it was not posted.',
-  };
+  return ' It is in the thread.';
 }
 
 /** Moves what the browser downloaded into the session's workspace. @returns one sentence on it. */

@@ -106,13 +106,19 @@ async function use(run: Run): Promise<ToolResult> {
     signal: context.signal,
     ...(host === undefined ? {} : { onHost: host }),
   });
-  if (!reply.ok) return { text: describeReply(failureOf(reply), reply), isError: true };
+  if (!reply.ok) return { text: describeReply(failures[reply.kind], reply), isError: true };
   return await report(run, reply, isNew);
 }
 
-function failureOf(reply: DriverFailed): string {
-  return reply.kind === 'refused' ? `Refused: ${reply.message}` : reply.message;
-}
+/** Our own words; the driver's stand in the frame, because they quote the page. */
+const failures: Readonly<Record<DriverFailed['kind'], string>> = {
+  not_found: 'Not done: nothing fits.',
+  ambiguous: 'Not done: several elements fit.',
+  timeout: 'Not done: it took too long.',
+  refused: 'Refused.',
+  no_page: 'Not done: no page is open; navigate first.',
+  failed: 'Not done.',
+};
 
 async function report(run: Run, reply: DriverDone, isNew: boolean): Promise<ToolResult> {
   const { deps, args, context, sandbox } = run;
@@ -120,12 +126,8 @@ async function report(run: Run, reply: DriverDone, isNew: boolean): Promise<Tool
   if (args.action === 'screenshot' && reply.file !== undefined) {
     const caption = hostOf(reply.page.url) ?? 'Page';
     const options = { context, isPosted: args.post !== false, caption };
-    const { stored, told } = await keepScreenshot(deps, sandbox, reply.file, options);
-    return {
-      text: describeReply(`Picture taken.${told}`, reply),
-      isError: false,
-      images: [{ blobId: stored.id, mime: stored.mime }],
-    };
+    const { images, told } = await keepScreenshot(deps, sandbox, reply.file, options);
+    return { text: describeReply(`Picture taken.${told}`, reply), isError: false, images };
   }
   if (args.action === 'download' && reply.file !== undefined) {
     const core = await context.sandbox();

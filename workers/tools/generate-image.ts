@@ -30,7 +30,7 @@ const parameters = z.strictObject({
 });
 
 /** The image model of the operator's choice. */
-export interface ImageModel {
+interface ImageModel {
   readonly ref: ModelRef;
   readonly port: ImagePort;
   /** The most one picture costs, which is what is booked; undefined when nobody said. */

@@ -71,7 +71,8 @@ export async function scaleInside(
   signal: AbortSignal,
 ): Promise<{ readonly bytes: Uint8Array; readonly facts: PictureFacts } | undefined> {
   return await readPrinted(sandbox, {
-    command: `python3 - ${workspaceWord(file)}`,
+    // Isolated: a module in the workspace would run, and who may write a file may not run one.
+    command: `python3 -I - ${workspaceWord(file)}`,
     stdin: scaler,
     timeoutMs: scaleMs,
     signal,

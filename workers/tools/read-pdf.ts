@@ -128,7 +128,8 @@ function pageRange(pages: string | undefined, total: number, countMax: number): 
 /** @throws AppError `tool.invalid_arguments` for a PDF that cannot be read, with the program's own words. */
 async function runTool(sandbox: Sandbox, command: string, bytesMax: number, signal: AbortSignal): Promise<string> {
   const result = await sandbox.exec({
-    command: `${command} 2>/tmp/.pdf-problem || { cat /tmp/.pdf-problem; exit 9; }`,
+    // What it says of its own stands behind the text only when it failed; warnings are no text of the document.
+    command: `exec 3>&1; problem=$(${command} 2>&1 1>&3) || { printf '%s' "$problem"; exit 9; }`,
     timeoutMs: pdfMs,
     outputBytesMax: bytesMax,
     signal,

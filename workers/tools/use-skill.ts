@@ -58,7 +58,7 @@ function describe({ manifest, files }: Skill): string {
     compatibility === undefined ? '' : `It is made for: ${compatibility}`,
     others.length === 0
       ? ''
-      : `Files in ${folder}, read-only (relative paths above are taken from there):\n${listFiles(others)}`,
+      : `Files in ${folder}, read-only (relative paths above are taken from there; where a sandbox does not have them, read them with file):\n${listFiles(others)}`,
     allowedTools === undefined
       ? ''
       : `For the rest of this turn only these tools may be called: ${describeLimit(readToolLimit(name, allowedTools))}, and use_skill.`,

@@ -32,7 +32,7 @@ export function webSearchTool(deps: { readonly searchWeb: SearchWeb }): Tool<z.i
       const { engine, results } = await deps.searchWeb({
         text: query,
         count,
-        agent: context.agent.name,
+        caller: { sessionId: context.sessionId, turnId: context.turnId, agent: context.agent.name },
         signal: context.signal,
         ...(freshness === undefined ? {} : { freshness }),
       });

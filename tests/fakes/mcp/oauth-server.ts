@@ -9,6 +9,8 @@ export interface OAuthLies {
   readonly wrongIssuer?: boolean;
   /** Answers come back as if from another authorization server. */
   readonly wrongIss?: boolean;
+  /** Has lost the first client that registered. */
+  readonly forgetsClient?: boolean;
   /** The resource's metadata points to this address in place of the authorization server. */
   readonly pointsTo?: string;
 }
@@ -49,7 +51,12 @@ export async function startOAuth(factory: McpServerFactory, lies: OAuthLies = {}
     refresh.add(tokens.refresh_token);
     return { ...tokens, token_type: 'Bearer', expires_in: 3600 };
   };
-  const send = (response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void => {
+  const send = (
+    response: ServerResponse,
+    status: number,
+    body: unknown,
+    headers: Record<string, string> = {},
+  ): void => {
     response.writeHead(status, { 'content-type': 'application/json', ...headers });
     response.end(JSON.stringify(body));
   };
@@ -92,6 +99,9 @@ export async function startOAuth(factory: McpServerFactory, lies: OAuthLies = {}
       case '/token': {
         const form = new URLSearchParams((await read(request)).toString());
         tokenRequests.push(form);
+        if (lies.forgetsClient === true && form.get('client_id') === 'client-1') {
+          return send(response, 401, { error: 'invalid_client' });
+        }
         if (form.get('grant_type') === 'refresh_token') {
           const given = form.get('refresh_token') ?? '';
           // Used twice, it is revoked: servers take that for a theft.
@@ -100,7 +110,9 @@ export async function startOAuth(factory: McpServerFactory, lies: OAuthLies = {}
         }
         const grant = codes.get(form.get('code') ?? '');
         codes.delete(form.get('code') ?? '');
-        const verifier = createHash('sha256').update(form.get('code_verifier') ?? '').digest('base64url');
+        const verifier = createHash('sha256')
+          .update(form.get('code_verifier') ?? '')
+          .digest('base64url');
         const fits =
           grant !== undefined &&
           grant.challenge === verifier &&

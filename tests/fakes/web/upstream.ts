@@ -26,6 +26,8 @@ export interface Upstream extends AsyncDisposable {
   readonly requests: SeenRequest[];
   /** Connections it has taken. */
   readonly connections: number;
+  /** Connections that are open now. */
+  readonly open: number;
 }
 
 type Answer = (request: IncomingMessage, response: ServerResponse, body: Buffer) => void | Promise<void>;
@@ -150,6 +152,9 @@ export async function startUpstream(
     requests,
     get connections() {
       return connections;
+    },
+    get open() {
+      return open.size;
     },
     [Symbol.asyncDispose]: async () => {
       for (const socket of open) socket.destroy();

@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -103,6 +104,22 @@ test('a port held by a gateway is well, one held by another program is broken', 
     status: 'broken',
     mend: expect.stringContaining('SWITCHYARD_PORT'),
   });
+});
+
+test('a master key that cannot be used is broken, and none is made to look', async () => {
+  const file = path.join(folder, 'master-key');
+  const look = async (env: Record<string, string>) => (await examine(env)).get('Vault');
+  expect(await look({})).toMatchObject({ status: 'ok', detail: expect.stringContaining('no secrets yet') });
+  expect(await look({ SWITCHYARD_MASTER_KEY_FILE: file })).toMatchObject({ status: 'broken' });
+  writeFileSync(file, randomBytes(32).toString('base64'), { mode: 0o644 });
+  chmodSync(file, 0o644);
+  expect(await look({ SWITCHYARD_MASTER_KEY_FILE: file })).toMatchObject({
+    status: 'broken',
+    mend: `Run: chmod 600 ${file}`,
+  });
+  chmodSync(file, 0o600);
+  expect(await look({ SWITCHYARD_MASTER_KEY_FILE: file })).toMatchObject({ status: 'ok' });
+  expect(await look({ SWITCHYARD_KMS_COMMAND: 'cat' })).toMatchObject({ status: 'broken' });
 });
 
 test('without a Docker engine the rest is still well', async () => {

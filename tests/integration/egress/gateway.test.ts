@@ -319,7 +319,8 @@ describe('tunnels', () => {
     });
     secured.write('GET /big?bytes=10000000 HTTP/1.1\r\nhost: api.test\r\n\r\n');
     await once(secured, 'close');
-    expect(received).toBeLessThan(20_000);
+    // One piece on its way may pass the bound.
+    expect(received).toBeLessThan(20_000 + 65_536);
     expect((await stage.ask(inner('/'))).status).toBe(429);
   });
 });

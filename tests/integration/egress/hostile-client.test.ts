@@ -1,4 +1,5 @@
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '#core/kit/clock.ts';
@@ -277,6 +278,131 @@ describe('bounds', () => {
     await expect.poll(closed).toBe(3);
     for (const socket of sockets) socket.destroy();
     await expect.poll(async () => (await stage.ask(`http://${at()}/n`).catch(() => ({ status: 0 }))).status).toBe(200);
+  });
+
+  test('a sandbox that goes away lets go of what it asked for', async () => {
+    const stage = await open();
+    const sockets = Array.from({ length: 20 }, () => {
+      const socket = connect(stage.socketPath).on('error', () => undefined);
+      socket.write(`GET http://${at()}/silent HTTP/1.1\r\nhost: ${at()}\r\n\r\n`);
+      return socket;
+    });
+    await expect.poll(() => plain.requests.length).toBe(20);
+    for (const socket of sockets) socket.destroy();
+    await expect.poll(() => plain.open).toBe(0);
+  });
+
+  test('what cannot be put on record does not go out, and what was done meanwhile is on record later', async () => {
+    const known = await open();
+    await known.ask(`http://${at()}/first`);
+    await known.journal.settled();
+    const unknown = await open();
+    await database.query('alter table egress_use rename to egress_away');
+    try {
+      expect((await unknown.ask(`http://${at()}/never`)).status).toBe(503);
+      expect((await known.ask(`http://${at()}/second`)).status).toBe(200);
+    } finally {
+      await database.query('alter table egress_away rename to egress_use');
+    }
+    await expect
+      .poll(async () => (await known.records()).map(({ path }) => path), { timeout: 5_000 })
+      .toEqual(['/first', '/second']);
+    expect((await unknown.ask(`http://${at()}/now`)).status).toBe(200);
+    expect(plain.requests.map(({ url }) => url)).toEqual(['/first', '/second', '/now']);
+  });
+
+  test('an answer that is no proper HTTP is refused, and headers in odd letters do no harm', async () => {
+    const answers: Readonly<Record<string, string>> = {
+      '/split': 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok!',
+      '/both': 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n',
+      '/status': 'HTTP/1.1 999999 OK\r\ncontent-length: 2\r\n\r\nok',
+      '/words': 'hello there\r\n\r\n',
+      '/letters': 'HTTP/1.1 200 OK\r\nx-odd: caf\u00e9 \u009b31m\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok',
+      '/twice': 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil',
+      '/forged': 'HTTP/1.1 200 OK\r\nx-switchyard-gateway: refused\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok',
+    };
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.on('data', (chunk) => {
+        const path = /^GET (\S+)/.exec(chunk.toString('latin1'))?.[1] ?? '';
+        socket.end(Buffer.from(answers[path] ?? '', 'latin1'));
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const stage = await open({ rules: [{ host: 'api.test', ports: [port] }], limits: { firstByteMs: 2_000 } });
+    const seen: Record<string, string> = {};
+    for (const path of Object.keys(answers)) {
+      const answer = await stage.ask(`http://api.test:${port}${path}`);
+      seen[path] =
+        `${answer.status} ${answer.status === 200 ? answer.text : ''} ${answer.headers['x-switchyard-gateway'] ?? ''}`.trim();
+    }
+    server.close();
+    for (const path of ['/split', '/both', '/status', '/words'])
+      expect([path, seen[path]]).toEqual([path, '502  refused']);
+    expect([seen['/letters'], seen['/twice'], seen['/forged']]).toEqual(['200 ok', '200 ok', '200 ok']);
+  });
+
+  test('broken answers and broken off uploads at every step end the request alone', async () => {
+    const heads = [
+      'HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope',
+      'HTTP/1.1 200 OK\r\ncontent-encoding: rot13\r\ncontent-length: 4\r\n\r\nnope',
+      'HTTP/1.1 200 OK\r\ncontent-encoding: gzip, gzip, gzip\r\ncontent-length: 4\r\n\r\nnope',
+      'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort',
+      'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel',
+      'HTTP/1.1 099 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope',
+      'HTTP/1.1 200 OK\r\ncontent-encod',
+      '',
+    ];
+    let turn = 0;
+    const server = createTlsServer({ ...certificate }, (socket) => {
+      socket.on('error', () => undefined);
+      socket.on('data', () => socket.end(Buffer.from(heads[turn] ?? '', 'latin1')));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const stage = await open({
+      rules: [
+        { host: 'api.test', ports: [port], methods: ['*'], credential: 'key' },
+        { host: 'api.test', ports: [plain.port], methods: ['*'] },
+      ],
+      limits: { firstByteMs: 2_000 },
+    });
+    for (turn = 0; turn < heads.length; turn++) {
+      const answer = await stage.ask(`http://gateway/api.test:${port}/x`, { method: 'POST', body: 'abc' });
+      expect([turn, answer.isBroken || answer.status === 502]).toEqual([turn, true]);
+      const socket = connect(stage.socketPath).on('error', () => undefined);
+      socket.write(
+        `POST http://gateway/api.test:${port}/y HTTP/1.1\r\nhost: gateway\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n`,
+      );
+      await new Promise((resolve) => socket.once('data', resolve).once('close', resolve));
+      socket.destroy();
+    }
+    for (const target of [
+      `http://127.0.0.2:${port}/`,
+      `http://api.test:1/`,
+      `http://gateway/api.test:${plain.port}/`,
+    ]) {
+      const socket = connect(stage.socketPath).on('error', () => undefined);
+      const host = /^http:\/\/([^/]+)/.exec(target)?.[1] ?? '';
+      socket.write(`POST ${target} HTTP/1.1\r\nhost: ${host}\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n`);
+      await new Promise((resolve) => socket.once('data', resolve).once('close', resolve));
+      socket.destroy();
+    }
+    server.close();
+    expect((await stage.ask(`http://${at()}/alive`)).status).toBe(200);
+  });
+
+  test('requests side by side share the bytes of the day', async () => {
+    const stage = await open({ bounds: { bytesPerDay: 400_000 } });
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, async () => await stage.ask(`http://${at()}/big?bytes=300000`)),
+    );
+    const received = answers.reduce((sum, { text }) => sum + text.length, 0);
+    expect(received).toBeLessThan(400_000 + 8 * 70_000);
+    expect(answers.filter(({ isBroken, status }) => isBroken || status !== 200).length).toBeGreaterThanOrEqual(6);
   });
 
   test('the bytes of a day count over restarts of the worker', async () => {

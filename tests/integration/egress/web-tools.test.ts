@@ -55,6 +55,11 @@ beforeEach(async () => {
       tls: certificate,
       answers: {
         '/article': html(article(10)),
+        '/pad': (request, response) => {
+          response.setHeader('content-type', 'text/plain');
+          const before = Number(new URL(request.url ?? '', 'http://x').searchParams.get('before'));
+          response.end(`${' '.repeat(before)}${request.headers.authorization ?? ''} and more`);
+        },
         '/long': html(article(600)),
         '/deep': html(`<div>${'<div>'.repeat(20_000)}the bottom of it${'</div>'.repeat(20_000)}</div>`),
         '/latin': (_request, response) => {
@@ -169,6 +174,18 @@ describe('http_request', () => {
     expect(text).not.toContain(secrets['key']);
     expect(text).toContain('Bearer ****');
     expect((await call(tool(), { url: url('/echo-gzip') })).text).not.toContain(secrets['key']);
+    const piece = await call(tool(), { url: url('/echo-range'), headers: { range: 'bytes=7-14' } });
+    expect(piece.text).not.toContain((secrets['key'] ?? '').slice(0, 8));
+  });
+
+  test('a value that lies across the end of what is read is not shown in part', async () => {
+    rules = [{ host: 'api.test', ports: [tls.port], methods: ['*'], credential: 'key' }];
+    const value = secrets['key'] ?? '';
+    for (const length of [4, 9, value.length - 1]) {
+      const { text } = await call(tool(), { url: url(`/pad?before=${(1 << 20) - 'Bearer '.length - length}`) });
+      expect(text).toContain('use save_to for all of it');
+      expect(text).not.toContain(value.slice(0, 4));
+    }
   });
 
   test('a redirect to another host is handed back, one on the same host is followed', async () => {
@@ -290,7 +307,7 @@ describe('web_search', () => {
     ...own,
   });
   const tool = (own: Partial<SearchSettings>) =>
-    webSearchTool({ searchWeb: createSearchWeb({ credentials, reach: {} }, settings(own)) });
+    webSearchTool({ searchWeb: createSearchWeb({ credentials, reach: {}, journal }, settings(own)) });
 
   test('each engine is asked in its own way and answers in one form', async () => {
     await using apis = await startSearchApis();
@@ -315,6 +332,14 @@ describe('web_search', () => {
       time_range: 'week',
     });
     expect(searxng?.url).toBe('/search?q=two+words+%26+more&format=json&time_range=week');
+    await journal.settled();
+    const rows = await database.query<{ body: Record<string, unknown> }>(
+      `select body from audit_body where body ->> 'sessionId' = $1 order by body ->> 'path'`,
+      [sessionId],
+    );
+    expect(rows.map(({ body }) => body['path'])).toEqual(
+      expect.arrayContaining(['/search', '/search?q=&format=&time_range=', '/res/v1/web/search?q=&count=&freshness=']),
+    );
   });
 
   test('one that fails is stood in for by the next, and the last failure is told', async () => {

@@ -67,8 +67,10 @@ test('whoever asks is sent a link in private; after the login the server works f
   expect((await stage.said()).at(-1)).toMatch(/offers 2 tools/);
   expect(await stage.said()).toContainEqual(expect.stringMatching(/You are logged in/));
 
-  const nobody = await stage.turn(await stage.session(), undefined);
-  expect((await worker.call({ ...nobody, origin: { ...nobody.origin, personId: undefined } as never }, 'fake__echo', { text: 'x' })).text).toMatch(/works for people who logged in/);
+  const nobody = await stage.turn(await stage.session());
+  const { personId: _, ...origin } = nobody.origin;
+  const refused = await worker.call({ ...nobody, origin }, 'fake__echo', { text: 'x' });
+  expect(refused.text).toMatch(/works for people who logged in/);
 });
 
 test('nothing of a login lies open in the database, and its tokens are known to the redactor', async () => {
@@ -106,7 +108,9 @@ test('a link works once, in the browser that confirmed it, and not after its tim
 
   const server = worker.clients.require('fake');
   const url = await worker.logins.begin(server.kind === 'remote' ? server : (undefined as never), stage.owner);
-  await stage.database.query("update mcp_login set created_at = now() - interval '1 hour', expires_at = now() - interval '1 minute'");
+  await stage.database.query(
+    "update mcp_login set created_at = now() - interval '1 hour', expires_at = now() - interval '1 minute'",
+  );
   expect(await worker.logins.confirm(url.split('/').at(-1) ?? '')).toBeUndefined();
 });
 
@@ -123,9 +127,20 @@ test('an authorization server that claims to be another one is refused before an
   expect(await stage.said()).toEqual([]);
 });
 
+test('an authorization server that lost our registration is given a new one with the next link', async () => {
+  const { fake, worker } = await start({ forgetsClient: true });
+  await expect(worker.look('fake')).rejects.toMatchObject({ code: 'mcp.login_needed' });
+  await expect(logIn(fake, worker, await sentTicket())).rejects.toMatchObject({ code: 'mcp.login_failed' });
+  await expect(worker.look('fake')).rejects.toMatchObject({ code: 'mcp.login_needed' });
+  expect(await logIn(fake, worker, await sentTicket())).toEqual({ server: 'fake' });
+  expect(fake.registered).toHaveLength(2);
+});
+
 test('a server that points to a metadata address for its logins reaches nothing', async () => {
   const { worker } = await start({ pointsTo: 'http://169.254.169.254' });
-  await expect(worker.look('fake')).rejects.toMatchObject({ code: expect.stringMatching(/^(?:egress\.refused|mcp\.login_failed)$/) });
+  await expect(worker.look('fake')).rejects.toMatchObject({
+    code: expect.stringMatching(/^(?:egress\.refused|mcp\.login_failed)$/),
+  });
 });
 
 test('a token that ended is renewed by one process only, and a revoked one asks for a new login', async () => {

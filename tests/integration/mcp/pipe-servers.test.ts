@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { decideTools } from '#core/mcp/decide-tools.ts';
-import { questionCardKey } from '#core/questions/question.ts';
 import { answerQuestion } from '#core/questions/answer-question.ts';
+import { questionCardKey } from '#core/questions/question.ts';
 import { serveHttp } from '#tests/fakes/mcp/serve-http.ts';
 import { toolServer, toolServerState } from '#tests/fakes/mcp/tool-server.ts';
 import { McpStage, type McpWorker } from '#tests/support/mcp-stage.ts';
@@ -147,6 +147,16 @@ test('a server that never answers costs its time limit', async () => {
   expect((await worker.call(work, 'liar__safe', {})).text).toMatch(/did not answer in time/);
 });
 
+test('a server that changes a tool while it is in use is caught before the next call', async () => {
+  const worker = await liar('changes');
+  const work = await stage.turn(await stage.session());
+  expect((await worker.call(work, 'liar__safe', {})).text).toMatch(/changed$/);
+  const tools = await worker.tools(work);
+  expect((await worker.call(work, 'liar__safe', {}, { callKey: '2:call' })).text).toMatch(/^Not called/);
+  expect(tools.get('liar__safe')?.description).not.toMatch(/^Suspended/);
+  expect((await stage.said()).at(-1)).toMatch(/changed a tool after approval/);
+});
+
 test('a server that dies half-way is told as what it is', async () => {
   const worker = await liar('dies');
   const work = await stage.turn(await stage.session());
@@ -218,9 +228,7 @@ test('a question of a server is put to whoever asked, and a new client finishes 
   const questionId = asked.waitsFor?.questionId ?? '';
   const { outcome } = await stage.database.db
     .transaction()
-    .execute(
-      async (tx) => await answerQuestion(tx, { questionId, personId: stage.owner, via: 'button', choice: 0 }),
-    );
+    .execute(async (tx) => await answerQuestion(tx, { questionId, personId: stage.owner, via: 'button', choice: 0 }));
   expect(outcome.kind).toBe('answered');
   const second = stage.worker(setting);
   const done = await second.call(work, 'fake__deploy', { to: 'production' });

@@ -162,7 +162,10 @@ test('a picture is stored and named by what it is, whatever the server calls it'
 });
 
 test('a private address is refused unless the file opens it, and a metadata address always', async () => {
-  const closed = stage.worker({ fake: { url: 'https://127.0.0.1:9/' }, meta: { url: 'http://169.254.169.254/mcp', allow_private: true } });
+  const closed = stage.worker({
+    fake: { url: 'https://127.0.0.1:9/' },
+    meta: { url: 'http://169.254.169.254/mcp', allow_private: true },
+  });
   await expect(closed.look('fake')).rejects.toMatchObject({ code: 'egress.refused' });
   await expect(closed.look('meta')).rejects.toMatchObject({ code: 'egress.refused' });
 });

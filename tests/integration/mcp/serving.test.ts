@@ -1,8 +1,8 @@
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { appendAudit } from '#core/audit/append-audit.ts';
 import { requestApproval } from '#core/approvals/request-approval.ts';
+import { appendAudit } from '#core/audit/append-audit.ts';
 import { newId } from '#core/kit/ids.ts';
 import type { AccessScope } from '#core/mcp/access-scope.ts';
 import { createAccessToken, revokeAccessToken } from '#core/mcp/access-tokens.ts';
@@ -134,7 +134,11 @@ test.each(['auto', 'legacy'] as const)('a program starts work once and reads how
     'select origin, kind, agent_name from turn where id = $1',
     [runId],
   );
-  expect(turn).toMatchObject({ origin: { personId: owner, channel: 'console' }, kind: 'task', agent_name: 'assistant' });
+  expect(turn).toMatchObject({
+    origin: { personId: owner, channel: 'console' },
+    kind: 'task',
+    agent_name: 'assistant',
+  });
   expect((await call(client, 'run_wait', { run_id: runId, seconds: 0.1 })).value).toMatchObject({ state: 'queued' });
   const [session] = await database.query<{ id: string }>('select session_id as id from turn where id = $1', [runId]);
   await database.query(
@@ -228,10 +232,14 @@ test('a message of a member goes to themselves only; each is said once', async (
   expect(await call(annas, 'message_send', { to: 'owners', text: 'hi' })).toMatchObject({ isError: true });
   await call(annas, 'message_send', { text: 'to myself', idempotency_key: 'm1' });
   await call(annas, 'message_send', { text: 'to myself', idempotency_key: 'm1' });
-  const rows = await database.query<{ thread_key: string }>("select thread_key from outbox where body::text like '%to myself%'");
+  const rows = await database.query<{ thread_key: string }>(
+    "select thread_key from outbox where body::text like '%to myself%'",
+  );
   expect(rows.map((row) => row.thread_key)).toEqual(['telegram:bot:2:-']);
   const owners = await connect(await makeToken(['messages:send']));
-  expect((await call(owners, 'message_send', { to: `person:${anna}`, text: 'hello' })).value).toMatchObject({ sent_to: 1 });
+  expect((await call(owners, 'message_send', { to: `person:${anna}`, text: 'hello' })).value).toMatchObject({
+    sent_to: 1,
+  });
 });
 
 test('no token, a revoked one, one that ended, and one of a person who was removed open nothing', async () => {
@@ -258,10 +266,14 @@ test('no token, a revoked one, one that ended, and one of a person who was remov
   const theirs = await makeToken(['runs:write'], { personId: gone });
   await database.query('update person set disabled_at = now() where id = $1', [gone]);
   expect((await post(theirs)).status).toBe(401);
-  const [row] = await database.query<{ name: string }>("select name from access_token where revoked_at is null order by created_at limit 1");
+  const [row] = await database.query<{ name: string }>(
+    'select name from access_token where revoked_at is null order by created_at limit 1',
+  );
   await revokeAccessToken(database.db, row?.name ?? '', owner);
   const old = await makeToken(['runs:write'], { validMs: 60_000 });
-  await database.query("update access_token set created_at = now() - interval '2 days', expires_at = now() - interval '1 day' where name = (select name from access_token order by created_at desc limit 1)");
+  await database.query(
+    "update access_token set created_at = now() - interval '2 days', expires_at = now() - interval '1 day' where name = (select name from access_token order by created_at desc limit 1)",
+  );
   expect((await post(old)).status).toBe(401);
   const stored = JSON.stringify(await database.query('select * from access_token'));
   expect(stored).not.toContain(good);
@@ -292,7 +304,11 @@ test('one token may not call without end', async () => {
     Array.from({ length: 125 }, async () => {
       const response = await fetch(`${server.url}/mcp`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${token}` },
+        headers: {
+          'content-type': 'application/json',
+          accept: 'application/json, text/event-stream',
+          authorization: `Bearer ${token}`,
+        },
         body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' }),
       });
       await response.text();

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { editMessage, putMessage, readHistory } from '#bots/hosted/hosted-store.ts';
 import { appendAudit } from '#core/audit/append-audit.ts';
 import { verifyAudit } from '#core/audit/verify-audit.ts';
 import { insertRawEvents } from '#core/inbox/inbox-store.ts';
@@ -92,6 +93,20 @@ test('the audit is written without secrets, and its hashes are right', async () 
   expect(await textOf('select body from audit_body')).toContain('a [redacted: an AWS key]');
   expect(await textOf('select body from audit_body')).not.toContain(awsKey);
   expect(await verifyAudit(database.db)).toMatchObject({ problems: [] });
+});
+
+test('what is said in our own chats is shown there without secrets, by whoever it is said', async () => {
+  const body = (markdown: string) => ({ parts: [{ type: 'markdown' as const, markdown }] });
+  for (const direction of ['in', 'out'] as const) {
+    const message = { threadKey: 'web:local:r:-', messageId: direction, direction, body: body(`say ${value}`) };
+    await putMessage(db, direction === 'in' ? { ...message, author: 'ann' } : message);
+  }
+  await editMessage(db, 'web:local:r:-', 'out', body(`edited ${awsKey}`));
+  const { messages } = await readHistory(db, 'web:local:r:-', { rowsMax: 5 });
+  expect(messages.map((message) => message.body)).toEqual([
+    body('say [redacted: token]'),
+    body('edited [redacted: an AWS key]'),
+  ]);
 });
 
 test('what a platform sent is stored as it came: a value that was asked for comes that way', async () => {

@@ -72,3 +72,12 @@ test('the bytes that were given are left as they are', async () => {
   await through([given]);
   expect(given.toString()).toBe(`x ${secret}`);
 });
+
+test('where bytes were cut off, the beginning of a value is no more to be seen', () => {
+  const scrubber = createScrubber([secret]);
+  for (let length = 1; length < secret.length; length++) {
+    const cut = Buffer.from(`text ${secret.slice(0, length)}`);
+    expect(scrubber.bytes(Buffer.from(cut), true).toString()).toMatch(/^text \*+$/);
+    expect(scrubber.bytes(Buffer.from(cut), false).equals(cut)).toBe(true);
+  }
+});

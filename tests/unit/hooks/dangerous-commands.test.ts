@@ -98,6 +98,10 @@ test('commands and code of any tool are looked at, and what the operator forbids
   expect(await verdict({ code: 'print("169.254.169.254")' })).toBe('continue');
   expect(await verdict({ text: 'nc -U /run/host/egress.sock' })).toBe('continue');
   expect(await verdict({ commands: ['ls', 'cat /var/run/docker.sock'] })).toBe('block');
+  expect(await verdict({ command: 'bash', stdin: 'nc -U /run/host/egress.sock\n' })).toBe('block');
+  expect(await verdict({ command: 'cat > notes.md', stdin: 'about /run/host/egress.sock' })).toBe('continue');
+  const input = hookCall({ tool: 'job_input', args: { job: 'j1', text: 'echo aGk= | base64 -d | sh\n' } });
+  expect(await hook.beforeTool?.(input, new AbortController().signal)).toMatchObject({ action: 'block' });
   expect(await verdict(null)).toBe('continue');
   expect(forbiddenCommand('sudo terraform destroy', [compileCommandGlob('terraform destroy *')])).toBeDefined();
 });

@@ -17,7 +17,10 @@ test('yes or no has two buttons and a third that does not answer', () => {
 });
 
 test('few values are buttons by their titles, many are asked for in words', () => {
-  const few = toQuestion(place, form({ size: { type: 'string', oneOf: [{ const: 's', title: 'Small' }, { const: 'l' }] } }));
+  const few = toQuestion(
+    place,
+    form({ size: { type: 'string', oneOf: [{ const: 's', title: 'Small' }, { const: 'l' }] } }),
+  );
   expect(few?.choices).toEqual(['Small', 'l', 'Do not answer']);
   expect(few?.read('small')).toEqual({ response: { action: 'accept', content: { size: 's' } } });
   const values = Array.from({ length: 20 }, (_, index) => `v${index}`);
@@ -53,5 +56,7 @@ test('whoever is asked reads which server asks, and that the answer goes there',
 test('model calls, folders and pages to open are not put to people', () => {
   expect(toQuestion(place, { method: 'sampling/createMessage', params: {} })).toBeUndefined();
   expect(toQuestion(place, { method: 'roots/list' })).toBeUndefined();
-  expect(toQuestion(place, { method: 'elicitation/create', params: { mode: 'url', message: 'x', url: 'https://x' } })).toBeUndefined();
+  expect(
+    toQuestion(place, { method: 'elicitation/create', params: { mode: 'url', message: 'x', url: 'https://x' } }),
+  ).toBeUndefined();
 });

@@ -101,7 +101,8 @@ test('what a model sees of a tool has no annotations and says whose words it is'
   });
 });
 
-test('line breaks and tabs are text', () => {
-  expect(visibleText('a\n\tb')).toBe('a\n\tb');
+test('line breaks, tabs and emoji are text', () => {
+  expect(visibleText('a\n\tb ⚠️ 👩‍💻 1️⃣ é')).toBe('a\n\tb ⚠️ 👩‍💻 1️⃣ é');
+  expect(visibleText('a\u200db a\ufe0f')).toBe('ab a');
   expect(describeFlag('shadows')).toMatch(/exists already/);
 });

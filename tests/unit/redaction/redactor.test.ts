@@ -32,6 +32,8 @@ test.each([
   ['in a URL', encodeURIComponent(value)],
   ['in a URL, in lower case', encodeURIComponent(value).replaceAll(/%../g, (code) => code.toLowerCase())],
   ['in a form', encodeURIComponent(value).replaceAll('%20', '+')],
+  ['escaped in HTML', value.replaceAll('"', '&quot;')],
+  ['escaped in JSON with slashes', JSON.stringify(value).slice(1, -1).replaceAll('/', '\\/')],
   ['in hex', Buffer.from(value).toString('hex')],
   ['in hex, in upper case', Buffer.from(value).toString('hex').toUpperCase()],
 ])('a known secret is taken out %s', (_how, form) => {
@@ -114,6 +116,14 @@ test('secrets that overlap or follow each other leave nothing of each other', ()
   const redactor = redactorOf('abcdefgh-1234', 'gh-1234-ijklmnop', 'ijklmnop');
   expect(redactor.text('abcdefgh-1234-ijklmnop')).toBe('[redacted: secret_0]');
   expect(redactor.text('abcdefgh-1234abcdefgh-1234')).toBe('[redacted: secret_0][redacted: secret_0]');
+});
+
+test('a password is secret without its user, and a line of a key without the others', () => {
+  const lines = [0, 1, 2].map(() => randomBytes(30).toString('base64'));
+  const redactor = redactorOf('robot:pa55word-of-robot', `# a key\n${lines.join('\r\n')}\nshort\n`);
+  expect(redactor.text('robot says pa55word-of-robot')).toBe('robot says [redacted: secret_0]');
+  expect(redactor.text(`line ${lines[1]}.`)).toBe('line [redacted: secret_1].');
+  expect(redactor.text('# a key, short')).toBe('# a key, short');
 });
 
 test('values too short to be told from words are not looked for', () => {

@@ -151,10 +151,10 @@ test('the digest covers names, contents and what may be executed', () => {
   expect(new Set([first, ...others]).size).toBe(5);
 });
 
-test('a hostile folder of ten thousand entries is given up early', async () => {
+test('a folder of very many entries is given up early', async () => {
   const place = writeSkill(folder(), 'x');
   mkdirSync(path.join(place, 'many'));
-  for (let index = 0; index < 2_500; index++) writeFileSync(path.join(place, 'many', String(index)), '');
+  for (let index = 0; index < 2_060; index++) writeFileSync(path.join(place, 'many', String(index)), '');
   chmodSync(place, 0o755);
   expect((await readFolder(place)).problems[0]).toMatch(/more than 512 files/);
-});
+}, 30_000);

@@ -92,12 +92,12 @@ test.each([
 });
 
 test('an archive that unpacks to more than any skill is given up while it unpacks', async () => {
-  const bomb = gzipSync(Buffer.alloc(200 * 1024 * 1024));
+  const bomb = gzipSync(Buffer.alloc(40 * 1024 * 1024));
   expect(bomb.length).toBeLessThan(1024 * 1024);
   await expect(readTar(bomb, 'bomb')).rejects.toThrow(/cannot be unpacked/);
   const many = Buffer.concat(Array.from({ length: 20_001 }, (_, index) => entry(`f${index}`)));
   await expect(readTar(many, 'many')).rejects.toThrow(/more than 20000 entries/);
-});
+}, 30_000);
 
 test('of a git repository the named revision is taken, with its commit, and none of its hooks or filters run', async () => {
   const place = folder();

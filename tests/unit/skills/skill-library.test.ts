@@ -245,6 +245,41 @@ test('what comes with the product is neither trusted anew, nor replaced in place
   await expect(removeSkill({ ...known, entry })).rejects.toThrow(/comes with the product/);
 });
 
+test('adding does not take the place of a folder that nobody has trusted, and a folder in its place is trusted as it is', async () => {
+  const { root, keepFolder, state } = stage();
+  const folder = path.join(root, 'skills');
+  const own = writeSkill(folder, 'one', { body: 'My own work.' });
+  const other = writeSkill(path.join(root, 'source'), 'one');
+  const { signal } = new AbortController();
+  await expect(prepareSkill({ keepFolder }, await fetchSkill(other, signal), folder)).rejects.toThrow(
+    /nobody has trusted/,
+  );
+  expect(readFileSync(path.join(own, 'SKILL.md'), 'utf8')).toContain('My own work.');
+  await (await prepareSkill({ keepFolder }, await fetchSkill(own, signal), folder)).accept();
+  expect(await state('one')).toBe('ready');
+});
+
+test('names that mean something to programs are names like others, or refused', async () => {
+  const { root, library, state, trust } = stage();
+  writeSkill(path.join(root, 'skills'), 'constructor', {
+    files: { constructor: 'x', 'references/hasOwnProperty': 'y' },
+  });
+  expect(await state('constructor')).toMatch(/^untrusted/);
+  await trust('constructor');
+  expect(await state('constructor')).toBe('ready');
+  writeSkill(path.join(root, 'skills'), 'two', { files: { '__proto__/x': 'x' } });
+  await expect(trust('two')).rejects.toThrow(/means something to programs/);
+  expect((await library.list()).map((skill) => skill.status.state)).toEqual(['ready', 'untrusted']);
+});
+
+test('a file whose name holds a terminal sequence cannot paint the terminal of whoever reads of it', async () => {
+  const { root } = stage();
+  const place = writeSkill(path.join(root, 'source'), 'one', { files: { 'a\u001b[31m\u202e.md': 'x' } });
+  const failure: unknown = await fetchSkill(place, new AbortController().signal).catch((err: unknown) => err);
+  expect(String(failure)).toContain('a?[31m?.md');
+  expect(String(failure)).not.toContain('\u001b');
+});
+
 test('folders that are no skills and files beside them do no harm', async () => {
   const { root, library } = stage();
   mkdirSync(path.join(root, 'skills/empty'), { recursive: true });

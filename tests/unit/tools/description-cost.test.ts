@@ -14,7 +14,7 @@ const toolTokensMax = 700;
 /** One tool that does what a dozen would cost three times as much for. */
 const ownTokensMax: Readonly<Record<string, number>> = { browser: 1_500 };
 /** Tokens all definitions of a bundled agent may cost; they are sent with every request. */
-const agentTokensMax = 7_000;
+const agentTokensMax = 6_500;
 
 const schemaShape = z.object({
   type: z.literal('object'),

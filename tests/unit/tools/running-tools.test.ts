@@ -1,4 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
+import { createRedactor } from '#core/redaction/create-redactor.ts';
+import { createSecretBook } from '#core/redaction/secret-book.ts';
 import { testAgent, toolContext } from '#tests/support/tool-context.ts';
 import type { ExecRequest, JobRequest, JobStatus } from '#workers/sandbox/sandbox.ts';
 import { execTool } from '#workers/tools/exec.ts';
@@ -8,6 +10,8 @@ import { jobOutputTool } from '#workers/tools/job-output.ts';
 import { jobStopTool } from '#workers/tools/job-stop.ts';
 import { pythonTool } from '#workers/tools/python.ts';
 import { showOutput } from '#workers/tools/show-output.ts';
+import type { Tool } from '#workers/tools/tool.ts';
+import { redactTools } from '#workers/turn/redact-tools.ts';
 
 const clean = { exitCode: 0, ended: 'exit', output: '', droppedBytes: 0, durationMs: 1234 } as const;
 const running: JobStatus = {
@@ -163,9 +167,16 @@ test('progress is the last line and the time, at most once a second, and time al
     }
     expect(shown.length).toBeGreaterThanOrEqual(1);
     expect(shown.length).toBeLessThanOrEqual(2);
-    expect(shown[0]).toMatch(/^1 s: red \d+$/);
+    expect(shown[0]).toMatch(/^1 s: red \d+\n$/);
     vi.advanceTimersByTime(10_000);
-    expect(shown.at(-1)).toMatch(/^1\d s: red 99$/);
+    expect(shown.at(-1)).toMatch(/^1\d s: red 99\n$/);
+    // Half a line may be half a secret, and so may what is left of a very long one.
+    output.push('half of a lin');
+    vi.advanceTimersByTime(10_000);
+    expect(shown.at(-1)).toMatch(/^\d\d s: red 99\n$/);
+    output.push(`${'x'.repeat(3_000)}\n`);
+    vi.advanceTimersByTime(10_000);
+    expect(shown.at(-1)).toMatch(/^\d\d s\n$/);
     output[Symbol.dispose]();
     const count = shown.length;
     vi.advanceTimersByTime(60_000);
@@ -173,6 +184,22 @@ test('progress is the last line and the time, at most once a second, and time al
   } finally {
     vi.useRealTimers();
   }
+});
+
+test('each state stays a line of its own on its way through redaction', async () => {
+  const redactor = createRedactor({ secrets: createSecretBook() });
+  const shown: string[] = [];
+  const work = {} as Parameters<ReturnType<typeof redactTools>>[1];
+  const counting: Tool = {
+    ...execTool(),
+    run: async (_, context) => {
+      for (const line of ['1 s: step one\n', '2 s: step two\n', '3 s\n']) context.progress(line);
+      return { text: '', isError: false };
+    },
+  };
+  const tools = await redactTools(async () => new Map([['exec', counting]]), redactor)(testAgent(), work);
+  await tools.get('exec')?.run({ command: 'x' }, toolContext({}, { progress: (text) => void shown.push(text) }));
+  expect(shown).toEqual(['1 s: step one\n', '2 s: step two\n', '3 s\n']);
 });
 
 test('an agent without jobs of its own is told so', async () => {
