@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import type { CliDeps, SettingsView } from '#cli/cli-deps.ts';
 import { openQuestions } from '#cli/questions.ts';
 import type { Terminal } from '#cli/terminal.ts';
-import { AppError } from '#core/kit/errors.ts';
+import { AppError, isAppError } from '#core/kit/errors.ts';
 import type { Log } from '#core/kit/log.ts';
 import { redactWrites } from '#core/redaction/redact-writes.ts';
 import { keptSkills, openSkills } from './compose/open-skills.ts';
@@ -104,13 +104,18 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
     openSandboxes: async () => {
       const { openSandboxes } = await import('./open-sandboxes.ts');
       const config = loadConfig();
-      const database = await openDatabase();
-      const office = openSandboxes({ config, db: database.db, log: quietLog(config) });
+      const database = await openDatabase().catch((err: unknown) => {
+        // Containers are looked at most of all when something is down.
+        if (!isAppError(err, 'database.unavailable')) throw err;
+        terminal.stderr.write(`${err.text}\nSessions are told by the labels of containers alone.\n`);
+        return undefined;
+      });
+      const office = openSandboxes({ config, db: database?.db, log: quietLog(config) });
       return {
         ...office,
         [Symbol.asyncDispose]: async () => {
           await office[Symbol.asyncDispose]();
-          await database[Symbol.asyncDispose]();
+          await database?.[Symbol.asyncDispose]();
         },
       };
     },
@@ -119,7 +124,12 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
 
   async function openDatabase(): ReturnType<CliDeps['openDatabase']> {
     const config = loadConfig();
-    const log = pino({ level: config.logLevel === 'debug' ? 'debug' : 'silent' }, pino.destination(2));
+    const log = pino(
+      { level: config.logLevel === 'debug' ? 'debug' : 'silent' },
+      {
+        write: (line) => terminal.stderr.write(line),
+      },
+    );
     const source = await joinDatabaseSource(config, log);
     try {
       const options = { connectionsMax: 4, applicationName: 'switchyard-cli', log };

@@ -3,17 +3,26 @@ import type { Db } from '#core/kit/database.ts';
 import { AppError } from '#core/kit/errors.ts';
 import type { Log } from '#core/kit/log.ts';
 import { openPlaces } from '#core/sandboxes/open-places.ts';
+import type { SandboxPlaces } from '#core/sandboxes/sandbox-place.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 import type { ShellTerminal } from '#workers/sandbox/sandbox-desk.ts';
 import { sandboxOptions } from './compose/sandbox-options.ts';
 import type { Config } from './config.ts';
 
-/** Sandboxes for an operator's commands, beside the workers that hold them. Dials no engine yet. */
-export function openSandboxes(deps: { readonly config: Config; readonly db: Db; readonly log: Log }): SandboxOffice {
+/**
+ * Sandboxes for an operator's commands, beside the workers that hold them. Dials no engine yet. Without a database what is
+ * known is what the engines say, and no files are removed.
+ */
+export function openSandboxes(deps: {
+  readonly config: Config;
+  readonly db: Db | undefined;
+  readonly log: Log;
+}): SandboxOffice {
   const { config, db, log } = deps;
   const options = sandboxOptions(config);
-  const places = openPlaces({ db });
-  const sandboxes = new DockerSandboxes({ log, places }, options);
+  const places = db === undefined ? undefined : openPlaces({ db });
+  const parts = places === undefined ? { log } : { log, places };
+  const sandboxes = new DockerSandboxes(parts, options);
   const desk = sandboxes.desk();
   return {
     list: async (filter) => await desk.list(filter),
@@ -24,24 +33,33 @@ export function openSandboxes(deps: { readonly config: Config; readonly db: Db; 
       return await desk.shell(sessionId, terminal, how);
     },
     remove: async (sessionId, { withWorkspace }) => {
+      if (withWorkspace) requirePlaces(places);
       const removed = await desk.removeContainers(sessionId);
       if (withWorkspace) await sandboxes.forget(sessionId);
       const detail = withWorkspace ? 'By an operator, with all files.' : 'By an operator; the files are kept.';
-      await places.note({ sessionId, host: '', kind: 'core', what: 'removed', detail });
+      await places?.note({ sessionId, host: '', kind: 'core', what: 'removed', detail });
       return removed;
     },
     prune: async ({ workspaces }) => {
-      const before = (await places.list()).length;
+      const known = requirePlaces(places);
+      const before = (await known.list()).length;
       const keepMs = workspaces ? { keepMs: 0 } : {};
       await using thorough = new DockerSandboxes(
-        { log, places },
+        { log, places: known },
         { ...options, limits: { ...options.limits, ...keepMs } },
       );
       const { removed, cleared } = await thorough.sweep({ isThorough: true });
-      return { removed, cleared, forgotten: before - (await places.list()).length };
+      return { removed, cleared, forgotten: before - (await known.list()).length };
     },
     [Symbol.asyncDispose]: async () => await sandboxes[Symbol.asyncDispose](),
   };
+}
+
+function requirePlaces(places: SandboxPlaces | undefined): SandboxPlaces {
+  if (places !== undefined) return places;
+  throw new AppError('database.unavailable', 'Whose files these are is known to the database alone.', {
+    mend: 'Try again when it answers.',
+  });
 }
 
 /** This process's terminal in raw mode, so that every key reaches the shell; given back when disposed. */

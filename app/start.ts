@@ -8,6 +8,8 @@ import type { Log } from '#core/kit/log.ts';
 import { createSetupCode } from '#core/people/create-setup-code.ts';
 import { redactWrites } from '#core/redaction/redact-writes.ts';
 import type { SkillLibrary } from '#core/skills/skill-library.ts';
+import { builtInNames } from '#workers/hooks/built-in.ts';
+import type { Hook } from '#workers/hooks/hook.ts';
 import { gatewayParts, openGatewaySecrets } from './compose/gateway-parts.ts';
 import { loadUserHooks } from './compose/open-hooks.ts';
 import { openSkills } from './compose/open-skills.ts';
@@ -53,6 +55,7 @@ export async function start(
   if (mode !== 'gateway') {
     const worker = stack.use(await openWorker(services, userHooks?.hooks ?? []));
     await tellSkills(openSkills(config), profiles, log);
+    tellUnknownHooks(userHooks?.hooks ?? [], profiles, log);
     parts.push(...worker.parts);
     if (mode === 'all')
       parts.push(
@@ -73,6 +76,16 @@ async function tellSkills(library: SkillLibrary, profiles: readonly AgentProfile
       if (status.state !== 'ready')
         log.warn({ ...skill, state: status.state, reason: status.reason }, 'skill not used');
       else if (shadows.length > 0) log.info({ ...skill, shadows }, 'skill takes the place of another');
+    }
+  }
+}
+
+/** A slip in `hooks.disable` of a profile leaves a hook running that somebody thinks is off. */
+function tellUnknownHooks(own: readonly Hook[], profiles: readonly AgentProfile[], log: Log): void {
+  const known = [...builtInNames, ...own.map((hook) => hook.name)];
+  for (const { name: agent, hooks } of profiles) {
+    for (const hook of hooks.disable) {
+      if (!known.includes(hook)) log.warn({ agent, hook, known }, 'profile switches off a hook that does not exist');
     }
   }
 }

@@ -3,9 +3,9 @@ import type { Db } from '#core/kit/database.ts';
 import type { LimitClamp, Limits } from '#core/kit/limits.ts';
 import type { McpServer, RemoteServer } from '#core/mcp/mcp-server.ts';
 import type { McpTool } from '#core/mcp/tool-store.ts';
-import type { KekSource } from '#core/vault/kek-source.ts';
 import type { Skill } from '#core/skills/skill.ts';
 import type { SkillLibrary } from '#core/skills/skill-library.ts';
+import type { KekSource } from '#core/vault/kek-source.ts';
 import type { Finding } from './finding.ts';
 import type { Questions } from './questions.ts';
 import type { Terminal } from './terminal.ts';
@@ -102,7 +102,7 @@ export interface McpDesk {
 export type ProcessMode = 'all' | 'gateway' | 'worker';
 
 /** What was seen inside an image: a problem keeps it from being a sandbox, a warning does not. */
-export interface ImageLines {
+interface ImageLines {
   readonly id: string;
   readonly bytes: number;
   readonly problems: readonly string[];

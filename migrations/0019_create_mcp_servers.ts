@@ -11,6 +11,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       verdict jsonb,
       -- When its list was last read whole.
       listed_at timestamptz,
+      -- How often people were asked about its tools, and since when.
+      announce_count integer not null default 0,
+      announced_since timestamptz,
       -- Why the last reading failed; null when it did not.
       problem text,
       tried_at timestamptz not null default clock_timestamp()

@@ -23,12 +23,16 @@ export interface Outside extends AsyncDisposable {
 export function openOutside({ config, db, log, clock, credentials }: Services): Outside {
   const { open, closed } = config.egress;
   const reach: Reach = { guard: createAddressGuard({ open, closed: [...ownAddresses(), ...closed] }) };
-  const { egressRequestsPerMinute, egressDayMegabytes, egressResponseMegabytes } = config.limits;
+  const { egressRequestsPerMinute, egressDayMegabytes, egressTurnMegabytes, egressResponseMegabytes } = config.limits;
   const stack = new AsyncDisposableStack();
   const journal = stack.use(
     new EgressJournal(
       { db, log, clock },
-      { requestsPerMinute: egressRequestsPerMinute, bytesPerDay: egressDayMegabytes * megabyte },
+      {
+        requestsPerMinute: egressRequestsPerMinute,
+        bytesPerDay: egressDayMegabytes * megabyte,
+        bytesPerTurn: egressTurnMegabytes * megabyte,
+      },
     ),
   );
   const sender = stack.use(openHopSender(reach));

@@ -15,7 +15,8 @@ const engine = openEngine(process.env['DOCKER_HOST']);
 
 /** The first tool call of a session whose container was ready before it began. */
 export async function measurePool(site: SandboxSite): Promise<Record<string, Figure>> {
-  const sandboxes = site.worker({ poolSize: 2 });
+  // Frozen ones would not be counted as taken.
+  const sandboxes = site.worker({ poolSize: 2, pauseAfterMs: 3_600_000 });
   const stop = new AbortController();
   const keeping = sandboxes.keepReady(stop.signal);
   const took: number[] = [];

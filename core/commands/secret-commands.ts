@@ -4,7 +4,7 @@ import type { Tx } from '../kit/database.ts';
 import { formatDuration } from '../kit/duration.ts';
 import { AppError } from '../kit/errors.ts';
 import { isAdministrator } from '../people/person.ts';
-import { openPrompt } from '../questions/prompt-person.ts';
+import { callOffSecrets, openPrompt } from '../questions/prompt-person.ts';
 import { listSecrets } from '../vault/list-secrets.ts';
 import { removeSecret } from '../vault/remove-secret.ts';
 import { checkScope, isName, type SecretSummary } from '../vault/secret.ts';
@@ -37,6 +37,8 @@ export function secretCommands(deps: CommandDeps): Record<string, Command> {
       if (known.event.conversation.kind !== 'dm') {
         return { level: 'warn', markdown: 'Not here, where others read along. Send me `/secret` in private.' };
       }
+      // Whoever was asked for a value and sends another command has changed their mind.
+      await callOffSecrets(tx, known.person.id);
       switch (what) {
         case 'set':
           return await ask(deps, tx, known, { name, ...scope }, afterCommit);
@@ -96,7 +98,7 @@ async function ask(
       label: 'The value; nobody reads it again',
       charsMax: valueCharsMax,
       isRequired: true,
-      line: `Send me the value of **${secret.name}** as your next message, within five minutes. I keep it sealed and show it to nobody.`,
+      line: `Send me the value of **${secret.name}** as your next message, within five minutes. I keep it sealed and show it to nobody. \`/secret\` calls this off.`,
     });
   });
   return undefined;

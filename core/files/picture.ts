@@ -1,5 +1,5 @@
 /** Largest file shown to a model: vendors take 5 MB as base64, which is a third longer. */
-export const pictureBytesMax = 3_700_000;
+const pictureBytesMax = 3_700_000;
 /** Longest edge vendors take. */
 export const pictureEdgeMax = 8_000;
 /** Longest edge that says more to a model: vendors scale larger pictures down to about this before looking. */
@@ -12,6 +12,20 @@ export interface PictureFacts {
   /** In pixels. */
   readonly width: number;
   readonly height: number;
+}
+
+/** Whether vendors take a picture at all. */
+export function isTakenByModels(bytes: Uint8Array, { width, height }: PictureFacts): boolean {
+  return bytes.byteLength <= pictureBytesMax && Math.max(width, height) <= pictureEdgeMax;
+}
+
+/** Whether it is best shown as it is. A GIF may move, which vendors refuse: a copy is made of its first frame. */
+export function fitsModels(bytes: Uint8Array, facts: PictureFacts): boolean {
+  return (
+    facts.mime !== 'image/gif' &&
+    isTakenByModels(bytes, facts) &&
+    Math.max(facts.width, facts.height) <= pictureEdgeWanted
+  );
 }
 
 /**

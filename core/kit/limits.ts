@@ -136,6 +136,13 @@ const limitTable = {
     unit: 'MB',
     what: 'What one session may send and receive in a day (UTC).',
   },
+  egressTurnMegabytes: {
+    default: 512,
+    low: 1,
+    high: 1_000_000,
+    unit: 'MB',
+    what: 'What one turn may send and receive, by tools and from its sandbox together.',
+  },
   egressResponseMegabytes: {
     default: 256,
     low: 1,

@@ -6,13 +6,24 @@ import { findPeopleOf } from '../people/find-reach.ts';
 import { type Conversation, threadKey } from '../sessions/origin.ts';
 import { isListed, isTrustedAtSight, type McpServer } from './mcp-server.ts';
 import { describeFlag, diffDefinitions, type SeenTool, visibleText } from './tool-pin.ts';
-import { lockServer, type McpTool, markAnnounced, markGone, markListed, putTool, selectTools } from './tool-store.ts';
+import {
+  lockServer,
+  type McpTool,
+  markAnnounced,
+  markGone,
+  markListed,
+  mayAnnounce,
+  putTool,
+  selectTools,
+} from './tool-store.ts';
 
 /** How long the buttons of an announcement work; the command line can decide at any time. */
 const offerMs = 7 * 24 * 3_600_000;
 /** Longest text about one tool in an announcement. */
 const entryCharsMax = 1_500;
 const announcedMax = 25;
+/** Announcements of one server in an hour. A server that changes with every look must not fill people's chats. What it lists is suspended all the same. */
+const announcementsMax = 6;
 
 /**
  * Writes down what a server's list looks like now. What is new or differs from what was approved cannot be called from
@@ -50,9 +61,9 @@ export async function noteTools(
       changes.push(...gone.map(({ name }) => `${name}: gone`));
     }
     await markListed(tx, server.name);
-    if (changes.length === 0) return [...known.values()];
-    const now = await selectTools(tx, [server.name]);
+    const now = changes.length === 0 ? [...known.values()] : await selectTools(tx, [server.name]);
     await announce(tx, server.name, now);
+    if (changes.length === 0) return now;
     await appendAudit(tx, [
       { kind: 'mcp.tools_seen', chainKey: `mcp:${server.name}`, body: { server: server.name, source, changes } },
     ]);
@@ -71,7 +82,7 @@ async function announce(tx: Tx, server: string, tools: readonly McpTool[]): Prom
   const waiting = tools.filter(
     ({ state, digest, announcedDigest }) => (state === 'new' || state === 'changed') && announcedDigest !== digest,
   );
-  if (waiting.length === 0) return;
+  if (waiting.length === 0 || !(await mayAnnounce(tx, server, announcementsMax))) return;
   await markAnnounced(
     tx,
     server,

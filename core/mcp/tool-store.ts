@@ -156,9 +156,29 @@ export async function putTool(
   `.execute(tx);
 }
 
-/** Tools a server does not list any more. What was approved of them stays, for the day they come back. */
+/**
+ * Tools a server does not list any more. What was decided about them stays, for the day they come back; of those nobody
+ * decided about nothing stays, so that a server cannot pile them up.
+ */
 export async function markGone(tx: Tx, server: string, names: readonly string[]): Promise<void> {
+  await sql`
+    delete from mcp_tool
+    where server = ${server} and name = any(${[...names]}) and approved_digest is null and state <> 'refused'
+  `.execute(tx);
   await sql`update mcp_tool set state = 'gone' where server = ${server} and name = any(${[...names]})`.execute(tx);
+}
+
+/** Takes the right to announce tools of a server; false when that was done `countMax` times within the last hour. */
+export async function mayAnnounce(tx: Tx, server: string, countMax: number): Promise<boolean> {
+  const { numAffectedRows } = await sql`
+    update mcp_server set
+      announce_count = case when announced_since > clock_timestamp() - interval '1 hour' then announce_count + 1 else 1 end,
+      announced_since = case when announced_since > clock_timestamp() - interval '1 hour' then announced_since
+                             else clock_timestamp() end
+    where name = ${server}
+      and (announced_since is null or announced_since < clock_timestamp() - interval '1 hour' or announce_count < ${countMax})
+  `.execute(tx);
+  return (numAffectedRows ?? 0n) > 0n;
 }
 
 export async function markAnnounced(tx: Tx, server: string, names: readonly string[]): Promise<void> {

@@ -22,7 +22,7 @@ const defaultMemberGrants: readonly GrantItemInput[] = [
     ],
   },
   { allow: ['topic.*', 'blackboard.*'] },
-  { ask: 'http.request' },
+  { ask: ['http.request', 'browser.use'] },
 ];
 
 /**

@@ -3,7 +3,15 @@ import { newId, newToken, sha256 } from '../kit/ids.ts';
 import { putMessages } from '../outbox/put-messages.ts';
 import type { Conversation } from '../sessions/origin.ts';
 import type { Awaited, Prompt, PromptSubject } from './prompt.ts';
-import { insertPrompt, isSecretPrompt, prunePrompts, selectAwaited, setPromptLine, usePrompt } from './prompt-store.ts';
+import {
+  expireSecretPrompts,
+  insertPrompt,
+  isSecretPrompt,
+  prunePrompts,
+  selectAwaited,
+  setPromptLine,
+  usePrompt,
+} from './prompt-store.ts';
 
 /** A form is open as long as somebody needs to find the words. */
 const formMs = 30 * 60_000;
@@ -69,6 +77,11 @@ export async function asksForSecret(
     db,
     'token' in which ? { tokenHash: hashPromptToken(which.token) } : { id: which.promptId },
   );
+}
+
+/** Takes the next message of a person for what it is, when they were asked for a secret before. */
+export async function callOffSecrets(tx: Tx, personId: string): Promise<void> {
+  await expireSecretPrompts(tx, personId);
 }
 
 /** What a message may be the answer to; undefined for one that is simply a message. */

@@ -103,7 +103,7 @@ export async function selectAwaited(
     -- A second routing of the message that held a secret must find that it was one.
     select p.message_key from answer_prompt p
       where p.thread_key = any (${keys}::text[]) and p.person_id = ${personId} and p.secret is not null
-        and p.used_at is not null`;
+        and p.used_at > clock_timestamp() - interval '1 hour'`;
   if (privateRoom === undefined) {
     // Asked apart: nearly every message meets nothing that waits, and the rest costs more to plan than this to run.
     const { rows: first } = await sql`select 1 as one from (${awaiting}) w limit 1`.execute(db);
@@ -145,7 +145,7 @@ export async function selectAwaited(
       (select c.approval_id from approval_card c where c.message_key = (select key from answered)) as approval_id,
       (select i.state <> 'pending' from inbox i where i.id = ${message.inboxId} and exists (
          select from answer_prompt p
-         where p.person_id = ${personId} and p.secret is not null and p.used_at is not null
+         where p.person_id = ${personId} and p.secret is not null and p.used_at > clock_timestamp() - interval '1 hour'
            and (p.thread_key = any (${keys}::text[]) or starts_with(p.thread_key, ${privateRoom ?? null}::text))
        )) as has_ended
   `.execute(db);
@@ -155,6 +155,14 @@ export async function selectAwaited(
   if (row.prompt_id !== null) return { kind: 'prompt', promptId: row.prompt_id };
   if (row.question_id !== null) return { kind: 'question', questionId: row.question_id };
   return row.approval_id === null ? undefined : { kind: 'approval', approvalId: row.approval_id };
+}
+
+/** Asks a person for no secret any more. */
+export async function expireSecretPrompts(tx: Tx, personId: string): Promise<void> {
+  await sql`
+    update answer_prompt set expires_at = clock_timestamp()
+    where person_id = ${personId} and secret is not null and used_at is null and expires_at > clock_timestamp()
+  `.execute(tx);
 }
 
 /** Forgets prompts that can be answered no more. */

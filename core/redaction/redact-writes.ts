@@ -22,18 +22,34 @@ const written: Readonly<Record<'call' | 'insert' | 'update', ReadonlySet<string>
     'lane_finish',
     'append_session_events',
     'outgoing_put',
+    // How deliveries ended, with what the platform said to it.
+    'jsonb_to_recordset',
   ]),
   insert: new Set([
-    'outbox',
-    'outgoing',
-    'memory_fact',
+    'approval',
+    'approval_verdict',
     'broadcast',
     'broadcast_target',
-    'approval',
-    'question',
     'console_thread',
+    'memory_fact',
+    'offer',
+    'outbox',
+    'outgoing',
+    'question',
+    'sandbox_event',
   ]),
-  update: new Set(['inbox', 'outbox', 'outgoing', 'memory_fact', 'approval', 'question', 'turn', 'console_thread']),
+  update: new Set([
+    'approval',
+    'broadcast',
+    'console_thread',
+    'inbox',
+    'memory_fact',
+    'offer',
+    'outbox',
+    'outgoing',
+    'question',
+    'turn',
+  ]),
 };
 
 /** A database that keeps no secret it is given to say: all of the writes above go past the redactor. */
@@ -83,11 +99,12 @@ class RedactingTransformer extends OperationNodeTransformer {
   }
 }
 
-/** What a statement does first; the messages of our own chats are put by one that begins with their place. */
+/** What a statement does first, also one that begins with the first of its parts. */
 const head =
-  /^\s*(?:with\s+place\s+as\s*\(\s*)?(?:select\s+(?:\*\s+from\s+)?(?<call>[a-z_]+)\s*\(|insert\s+into\s+(?<insert>[a-z_]+)|update\s+(?<update>[a-z_]+))/;
+  /^\s*(?:with\s+[a-z_]+\s+as\s+(?:materialized\s+)?\(\s*)?(?:select\s+(?:\*\s+from\s+)?(?<call>[a-z_]+)\s*\(|insert\s+into\s+(?<insert>[a-z_]+)|update\s+(?<update>[a-z_]+))/;
 
-function isWritten(text: string): boolean {
+/** Whether a statement that begins like this goes past the redactor. */
+export function isWritten(text: string): boolean {
   const groups = head.exec(text)?.groups;
   if (groups === undefined) return false;
   const { call, insert, update } = groups;

@@ -6,7 +6,7 @@ import { owner, Product } from '../support/product.ts';
 let shop: FakeShop;
 
 beforeAll(async () => {
-  buildBrowserImage();
+  await buildBrowserImage();
   shop = await startFakeShop();
 }, 600_000);
 afterAll(async () => await shop[Symbol.asyncDispose]());

@@ -1,6 +1,7 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { owner, Product, type ProductOptions } from '../support/product.ts';
 import { scriptedBrain } from '../support/scripted-brain.ts';
@@ -15,42 +16,46 @@ grants:
 };
 
 /** The product with a project's own hooks in place before it starts. */
-async function prepareWith(hooks: string, options: ProductOptions = {}): Promise<Product> {
-  const product = await Product.prepare({ agents: [agent], script: scriptedBrain, ...options });
-  const folder = path.join(product.folder, 'hooks');
-  mkdirSync(folder);
+async function prepareWith(hooks: string, options: ProductOptions = {}): Promise<{ product: Product; folder: string }> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'sw-hooks-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   writeFileSync(path.join(folder, 'own.ts'), hooks);
-  return product;
+  const env = { SWITCHYARD_HOOKS_DIR: folder };
+  return { folder, product: await Product.prepare({ agents: [agent], script: scriptedBrain, env, ...options }) };
 }
 
-async function upWith(hooks: string, options: ProductOptions = {}): Promise<Product> {
-  const product = await prepareWith(hooks, options);
-  await product.start('up', { SWITCHYARD_HOOKS_DIR: path.join(product.folder, 'hooks') });
+async function upWith(
+  hooks: string,
+): Promise<AsyncDisposable & { readonly product: Product; readonly folder: string }> {
+  const { product, folder } = await prepareWith(hooks);
+  await product.start('up');
   await product.pairOwner();
-  return product;
+  return { product, folder, [Symbol.asyncDispose]: async () => await product[Symbol.asyncDispose]() };
 }
 
 test("a project's hook stops a tool call, and the model reads its reason", async () => {
-  await using product = await upWith(`
+  await using stage = await upWith(`
     import { block, defineHooks } from 'switchyard/hooks';
     export const hooks = defineHooks({
       name: 'no-secrets-in-memory',
       before_tool: (call) => (call.tool === 'memory_save' ? block('the memory is closed today') : undefined),
     });
   `);
+  const { product } = stage;
   product.telegram.people.says(owner, owner, 'call: memory_save {"text":"the key is 17"}');
   await product.hears(owner, /Result: Blocked: the memory is closed today/);
   expect(await product.database.query('select 1 from memory_fact')).toEqual([]);
 });
 
 test('a hook changes arguments, and the person is asked about the changed ones', async () => {
-  await using product = await upWith(`
+  await using stage = await upWith(`
     import { modify } from 'switchyard/hooks';
     export const hooks = [{
       name: 'careful',
       before_tool: ({ tool, args }) => (tool === 'exec' ? modify({ ...args, command: 'echo careful-$((40+2))' }) : undefined),
     }];
   `);
+  const { product } = stage;
   product.telegram.people.says(owner, owner, 'exec: echo reckless');
   await product.presses(owner, owner, 'Approve');
   await product.hears(owner, /Result: Exit code 0[\s\S]*careful-42/, 30_000);
@@ -60,7 +65,7 @@ test('a hook changes arguments, and the person is asked about the changed ones',
 });
 
 test('hooks change an output, withhold one, add to the prompt, and are told how a session goes', async () => {
-  await using product = await upWith(`
+  await using stage = await upWith(`
     import { appendFileSync } from 'node:fs';
     import { block, defineHooks, modify, type SessionEvent } from 'switchyard/hooks';
     const note = (event: SessionEvent): void => appendFileSync(new URL('./told.txt', import.meta.url), event.event + ' ' + event.agent + ' ' + (event.code ?? '') + '\\n');
@@ -74,6 +79,7 @@ test('hooks change an output, withhold one, add to the prompt, and are told how 
       { name: 'diary', session_created: note, session_idle: note, session_error: note },
     );
   `);
+  const { product } = stage;
   product.telegram.people.says(owner, owner, 'call: memory_save {"text":"tea"}');
   await product.hears(owner, /Result: [^a-z]+$/);
   product.telegram.people.says(owner, owner, 'call: memory_search {"query":"tea"}');
@@ -84,7 +90,7 @@ test('hooks change an output, withhold one, add to the prompt, and are told how 
   const first = JSON.stringify(product.model.requests[0]?.body);
   expect(first).toContain('# House rules\\nTea is at four.');
   const told = await product.telegram.waitFor(() => {
-    const lines = readLines(path.join(product.folder, 'hooks/told.txt'));
+    const lines = readLines(path.join(stage.folder, 'told.txt'));
     return lines.some((line) => line.startsWith('session_error')) ? lines : undefined;
   }, 10_000);
   expect(told).toEqual([
@@ -108,15 +114,32 @@ test('what nobody should approve is blocked before anybody is asked', async () =
   expect(product.button(owner, 'Approve')).toBeUndefined();
 });
 
-test('a file of hooks with a mistake keeps the product from starting and names the place', async () => {
-  await using product = await prepareWith(
-    `export const hooks = [\n  { name: 'x', before_tol: () => undefined },\n];\n`,
+test('config check lists the hooks, and a file with a mistake keeps the product from starting and names the place', async () => {
+  const prepared = await prepareWith("export const hooks = [{ name: 'mine', priority: 150, session_idle() {} }];\n");
+  await using product = prepared.product;
+  const { folder } = prepared;
+  const listed = await product.cli(['config', 'check']);
+  expect(listed.stdout).toMatch(
+    /dangerous-commands +10 +built in\n[\s\S]*mine +150 +\S+own\.ts\n[\s\S]*tool-log +1000/,
   );
-  const env = { SWITCHYARD_HOOKS_DIR: path.join(product.folder, 'hooks') };
-  await expect(product.start('up', env)).rejects.toThrow(/own\.ts:1:1 hook 1 "x" has the unknown key "before_tol"/);
-  writeFileSync(path.join(product.folder, 'hooks/own.ts'), 'export const hooks = [];\nconst wrong: = 3;\n');
-  await expect(product.start('up', env)).rejects.toThrow(/own\.ts:2:/);
-});
+  expect((await product.cli(['doctor'])).stdout).toMatch(/Hooks +\d+ built in, your own: mine/);
+
+  writeFileSync(
+    path.join(folder, 'own.ts'),
+    "export const hooks = [\n  { name: 'x', before_tol: () => undefined },\n];\n",
+  );
+  await expect(product.start('up')).rejects.toThrow(/own\.ts:1:1 hook 1 "x" has the unknown key "before_tol"/);
+  writeFileSync(path.join(folder, 'own.ts'), 'export const hooks = [];\nconst wrong: = 3;\n');
+  await expect(product.start('worker')).rejects.toThrow(/own\.ts:2:/);
+  expect((await product.cli(['doctor'])).stdout).toMatch(/Hooks[\s\S]*own\.ts:2:/);
+  writeFileSync(path.join(folder, 'own.ts'), "export const hooks = { name: 'tool-log', session_idle() {} };\n");
+  expect((await product.cli(['config', 'check'])).stderr).toMatch(/"tool-log" is the name of a built-in hook/);
+  writeFileSync(path.join(folder, 'own.ts'), "export const hooks = { name: 'fine', session_idle() {} };\n");
+  writeFileSync(path.join(product.folder, 'switchyard.yaml'), 'hooks: { disable: [dangerous-comands] }\n');
+  await expect(product.start('up')).rejects.toThrow(
+    /there is no hook "dangerous-comands", did you mean "dangerous-commands"/,
+  );
+}, 180_000);
 
 test('directives are told in the order of their weight, at most five, and a switched-off hook stays silent', async () => {
   const directive = (title: string, priority: string, rest = '') =>
@@ -151,7 +174,7 @@ test('a long output is cut for the model, whole in the workspace, and what the r
   product.telegram.people.says(owner, owner, 'exec: seq 1 2000');
   const cut = await product.hears(
     owner,
-    /characters left out here[\s\S]*\[The whole output is in \S+; [^\]]*\]$/,
+    /characters left out here[\s\S]*\[All that the tool returned is in \S+; [^\]]*\]$/,
     30_000,
   );
   expect(cut.length).toBeLessThan(1_200);

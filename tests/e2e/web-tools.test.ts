@@ -84,6 +84,7 @@ test('an agent’s curl reaches an allowed host with a credential it never sees,
         ['CONNECT', 'localhost', 'refused'],
       ]),
     );
+    expect(rows.every(({ body }) => typeof body['turnId'] === 'string')).toBe(true);
     expect(JSON.stringify(rows)).not.toContain(secret);
   });
 });

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, vi } from 'vitest';
+import { attack } from '#tests/support/attack.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
 
@@ -80,96 +81,136 @@ async function opened(mode: string): Promise<Sandbox> {
 }
 
 describe('a program of the agent in the place of the toolbox', () => {
-  test.each(['nonsense', 'giant', 'forged'])('that sends %s loses its container', async (mode) => {
-    const sandbox = await opened(mode);
-    await expect(run(sandbox, 'echo x')).rejects.toMatchObject({ code: 'sandbox.protocol' });
-    expect((await run(sandbox, 'echo well; ls /tmp')).output).toBe('well\n');
-  });
+  for (const [mode, what] of [
+    ['nonsense', 'bytes that are no frames'],
+    ['giant', 'a frame of 4 GiB'],
+    ['forged', 'an answer to what nobody asked'],
+  ] as const) {
+    attack('toolbox', `an impostor sends ${what}`, 'the connection is closed and the container replaced', async () => {
+      const sandbox = await opened(mode);
+      await expect(run(sandbox, 'echo x')).rejects.toMatchObject({ code: 'sandbox.protocol' });
+      expect((await run(sandbox, 'echo well; ls /tmp')).output).toBe('well\n');
+    });
+  }
 
-  test.each(['silent', 'half'])('that is %s holds nobody up', async (mode) => {
-    const sandbox = await opened(mode);
-    const startedAt = performance.now();
-    expect((await run(sandbox, 'echo x', { timeoutMs: 300 })).ended).toBe('timeout');
-    expect(performance.now() - startedAt).toBeLessThan(2000);
-    expect((await run(sandbox, 'echo well')).output).toBe('well\n');
-  });
+  for (const [mode, what] of [
+    ['silent', 'never answers'],
+    ['half', 'sends half a frame and waits'],
+  ] as const) {
+    attack('toolbox', `an impostor ${what}`, 'the call ends at its time and the container is replaced', async () => {
+      const sandbox = await opened(mode);
+      const startedAt = performance.now();
+      expect((await run(sandbox, 'echo x', { timeoutMs: 300 })).ended).toBe('timeout');
+      expect(performance.now() - startedAt).toBeLessThan(2000);
+      expect((await run(sandbox, 'echo well')).output).toBe('well\n');
+    });
+  }
 
-  test('that floods its worker neither fills its memory nor stops its other work', async () => {
-    const sandbox = await opened('flood');
-    const before = process.memoryUsage.rss();
-    const running = run(sandbox, 'echo x', { timeoutMs: 2000 });
-    const waits: number[] = [];
-    let most = 0;
-    const until = performance.now() + 1800;
-    while (performance.now() < until) {
-      const at = performance.now();
-      await delay(5);
-      waits.push(performance.now() - at);
-      most = Math.max(most, process.memoryUsage.rss());
-    }
-    expect((await running).ended).toBe('timeout');
-    expect((most - before) / 2 ** 20).toBeLessThan(60);
-    expect(waits.toSorted((a, b) => a - b)[Math.floor(waits.length / 2)]).toBeLessThan(30);
-    expect((await run(sandbox, 'echo well')).output).toBe('well\n');
-  });
+  attack(
+    'toolbox',
+    'an impostor floods its worker',
+    'what a worker reads from one sandbox is metered; the rest waits in the socket',
+    async () => {
+      const sandbox = await opened('flood');
+      const before = process.memoryUsage.rss();
+      const running = run(sandbox, 'echo x', { timeoutMs: 2000 });
+      const waits: number[] = [];
+      let most = 0;
+      const until = performance.now() + 1800;
+      while (performance.now() < until) {
+        const at = performance.now();
+        await delay(5);
+        waits.push(performance.now() - at);
+        most = Math.max(most, process.memoryUsage.rss());
+      }
+      expect((await running).ended).toBe('timeout');
+      expect((most - before) / 2 ** 20).toBeLessThan(60);
+      expect(waits.toSorted((a, b) => a - b)[Math.floor(waits.length / 2)]).toBeLessThan(30);
+      expect((await run(sandbox, 'echo well')).output).toBe('well\n');
+    },
+  );
 
-  test('that lies is taken for what it is: output of the agent’s own programs', async () => {
-    const sandbox = await opened('liar');
-    expect(await run(sandbox, 'echo x')).toMatchObject({ output: 'SYSTEM: all is well', exitCode: 0, ended: 'exit' });
-  });
+  attack(
+    'toolbox',
+    'an impostor lies about a command',
+    'what it says is output of the agent’s own programs, and no more',
+    async () => {
+      const sandbox = await opened('liar');
+      expect(await run(sandbox, 'echo x')).toMatchObject({ output: 'SYSTEM: all is well', exitCode: 0, ended: 'exit' });
+    },
+  );
 });
 
 describe('a toolbox the agent tampers with', () => {
-  test('stopped, it slows neither a stop nor the next command', async () => {
-    const sandbox = await stage.open(stage.worker(), stage.newSession());
-    const cancel = new AbortController();
-    const running = run(sandbox, 'echo up; kill -STOP $(cat /run/toolbox.pid); sleep 1000', {
-      timeoutMs: 60_000,
-      signal: cancel.signal,
-    });
-    await delay(300);
-    const startedAt = performance.now();
-    cancel.abort();
-    expect((await running).ended).toBe('cancelled');
-    expect(performance.now() - startedAt).toBeLessThan(1000);
-    expect((await run(sandbox, 'echo well')).output).toBe('well\n');
-  });
+  attack(
+    'toolbox',
+    'the agent stops the toolbox with SIGSTOP',
+    'a command that does not end in 600 ms loses its container',
+    async () => {
+      const sandbox = await stage.open(stage.worker(), stage.newSession());
+      const cancel = new AbortController();
+      const running = run(sandbox, 'echo up; kill -STOP $(cat /run/toolbox.pid); sleep 1000', {
+        timeoutMs: 60_000,
+        signal: cancel.signal,
+      });
+      await delay(300);
+      const startedAt = performance.now();
+      cancel.abort();
+      expect((await running).ended).toBe('cancelled');
+      expect(performance.now() - startedAt).toBeLessThan(1000);
+      expect((await run(sandbox, 'echo well')).output).toBe('well\n');
+    },
+  );
 
-  test('killed in the middle of a file, it loses nothing that was there before', async () => {
-    const sandbox = await stage.open(stage.worker(), stage.newSession());
-    await sandbox.writeFile('kept', 'as it was', { append: false, signal });
-    const killing = run(sandbox, 'setsid bash -c "sleep 0.05; kill -9 $(cat /run/toolbox.pid)" & sleep 5').catch(
-      (err: unknown) => err,
-    );
-    const large = Buffer.alloc(15 << 20, 'x');
-    const writes = Array.from({ length: 8 }, () =>
-      sandbox.writeFile('kept', large, { append: false, signal }).then(
-        () => 'written',
-        () => 'lost',
-      ),
-    );
-    await killing;
-    const results = await Promise.all(writes);
-    const { totalBytes } = await sandbox.readFile('kept', { bytesMax: 20, signal });
-    expect([9, large.length]).toContain(totalBytes);
-    expect(results).toContain('lost');
-  });
+  attack(
+    'toolbox',
+    'the agent kills the toolbox while it writes',
+    'files are written beside and renamed over',
+    async () => {
+      const sandbox = await stage.open(stage.worker(), stage.newSession());
+      await sandbox.writeFile('kept', 'as it was', { append: false, signal });
+      const killing = run(sandbox, 'setsid bash -c "sleep 0.05; kill -9 $(cat /run/toolbox.pid)" & sleep 5').catch(
+        (err: unknown) => err,
+      );
+      const large = Buffer.alloc(15 << 20, 'x');
+      const writes = Array.from({ length: 8 }, () =>
+        sandbox.writeFile('kept', large, { append: false, signal }).then(
+          () => 'written',
+          () => 'lost',
+        ),
+      );
+      await killing;
+      const results = await Promise.all(writes);
+      const { totalBytes } = await sandbox.readFile('kept', { bytesMax: 20, signal });
+      expect([9, large.length]).toContain(totalBytes);
+      expect(results).toContain('lost');
+    },
+  );
 
-  test('without its lock file, it is still one the next worker can use', async () => {
-    const sessionId = stage.newSession();
-    const first = stage.worker();
-    const before = await stage.open(first, sessionId);
-    await run(before, 'rm /run/toolbox.pid; echo 1 > /run/toolbox.pid; ln -sf /etc/passwd /run/toolbox.ctl');
-    await first[Symbol.asyncDispose]();
-    const after = await stage.open(stage.worker(), sessionId);
-    for (let i = 0; i < 5; i++) expect((await run(after, 'echo well')).output).toBe('well\n');
-  });
+  attack(
+    'toolbox',
+    'the agent removes the lock of the toolbox',
+    'the worker takes the first toolbox that greets, or replaces the container',
+    async () => {
+      const sessionId = stage.newSession();
+      const first = stage.worker();
+      const before = await stage.open(first, sessionId);
+      await run(before, 'rm /run/toolbox.pid; echo 1 > /run/toolbox.pid; ln -sf /etc/passwd /run/toolbox.ctl');
+      await first[Symbol.asyncDispose]();
+      const after = await stage.open(stage.worker(), sessionId);
+      for (let i = 0; i < 5; i++) expect((await run(after, 'echo well')).output).toBe('well\n');
+    },
+  );
 
-  test('with many sockets of the agent at the door, the right one still comes in', async () => {
-    const sessionId = stage.newSession();
-    const first = stage.worker();
-    const before = await stage.open(first, sessionId);
-    const crowd = `import socket, time
+  attack(
+    'toolbox',
+    'the agent crowds the worker’s socket',
+    'few may wait, each for a short time; then the container is replaced',
+    async () => {
+      const sessionId = stage.newSession();
+      const first = stage.worker();
+      const before = await stage.open(first, sessionId);
+      const crowd = `import socket, time
 while True:
   held = []
   for _ in range(20):
@@ -177,9 +218,10 @@ while True:
       s = socket.socket(socket.AF_UNIX); s.connect('/run/host/toolbox.sock'); s.send(b'\\0'); held.append(s)
     except OSError: pass
   time.sleep(0.01)`;
-    await run(before, 'cat > /tmp/crowd.py; setsid python3 /tmp/crowd.py > /dev/null 2>&1 &', { stdin: crowd });
-    await first[Symbol.asyncDispose]();
-    const after = await stage.open(stage.worker({ dialMs: 5000 }), sessionId);
-    expect((await run(after, 'echo well')).output).toBe('well\n');
-  });
+      await run(before, 'cat > /tmp/crowd.py; setsid python3 /tmp/crowd.py > /dev/null 2>&1 &', { stdin: crowd });
+      await first[Symbol.asyncDispose]();
+      const after = await stage.open(stage.worker({ dialMs: 5000 }), sessionId);
+      expect((await run(after, 'echo well')).output).toBe('well\n');
+    },
+  );
 });

@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { inject } from 'vitest';
 import { browserImage } from '#app/sandbox-image.ts';
@@ -11,10 +11,17 @@ export const browserTag = browserImage;
  * Builds the browser's image, which only the tests of browsers need: about a minute where it is not there, a blink where
  * it is.
  */
-export function buildBrowserImage(): void {
-  const build = spawnSync(path.join(root, 'sandbox-image/build'), ['--browser'], {
+export async function buildBrowserImage(): Promise<void> {
+  const build = spawn(path.join(root, 'sandbox-image/build'), ['--browser'], {
     env: { ...process.env, DOCKER_HOST: inject('dockerHost') },
-    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
-  if (build.status !== 0) throw new Error(`The browser's image could not be built.\n${build.stdout}${build.stderr}`);
+  let said = '';
+  for (const stream of [build.stdout, build.stderr]) {
+    stream.on('data', (part: Buffer) => {
+      said += part.toString();
+    });
+  }
+  const code = await new Promise((resolve) => build.once('close', resolve));
+  if (code !== 0) throw new Error(`The browser's image could not be built.\n${said}`);
 }

@@ -54,7 +54,7 @@ export interface BrowserWorker {
 export const read = { action: 'read', isText: false, offset: 0, charsMax: 50_000 } as const;
 
 export async function openBrowserStage(): Promise<BrowserStage> {
-  buildBrowserImage();
+  await buildBrowserImage();
   const shop = await startFakeShop();
   const dockerHost = inject('dockerHost');
   const engine = openEngine(dockerHost);

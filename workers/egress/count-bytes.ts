@@ -9,7 +9,7 @@ export interface Moved {
 
 /**
  * Lets bytes pass and counts them while they do. Ends with AppError `egress.too_large` at exactly `bytesMax` bytes, or
- * when `spend` says that the day's bound is reached.
+ * when `spend` says that the bound of the turn or the day is reached.
  * @param spend takes the bytes that pass; false when no more may.
  */
 export function countBytes(
@@ -25,7 +25,8 @@ export function countBytes(
       const mayGoOn = bound.spend(passing.length);
       if (passing.length > 0) this.push(passing);
       if (chunk.length > left) done(tooLarge(bound.what, bound.bytesMax));
-      else if (!mayGoOn) done(new AppError('egress.too_large', 'The bytes a session may move in a day are used up.'));
+      else if (!mayGoOn)
+        done(new AppError('egress.too_large', 'The bytes that may be moved in this turn or day are used up.'));
       else done();
     },
   });

@@ -10,6 +10,8 @@ export interface EgressBounds {
   readonly requestsPerMinute: number;
   /** Sent and received, per day in UTC. */
   readonly bytesPerDay: number;
+  /** Sent and received for one turn; no bound unless told. */
+  readonly bytesPerTurn?: number;
 }
 
 /** Whether a request may be made now. */
@@ -38,6 +40,8 @@ interface Account {
   /** The reading of `stored` that is going on or was last. */
   counting: Promise<void>;
   day: string;
+  turnId: string | undefined;
+  turnBytes: number;
   /** A refusal for pace is on record in this minute: a loop must not fill the audit. */
   toldAt: number;
 }
@@ -58,7 +62,7 @@ export class EgressJournal implements AsyncDisposable {
 
   /** Takes one request into account and says whether it may be made. Refusals are put on record here. */
   async admit(
-    record: Pick<EgressRecord, 'sessionId' | 'agent' | 'from' | 'method' | 'host' | 'port' | 'path'>,
+    record: Pick<EgressRecord, 'sessionId' | 'turnId' | 'agent' | 'from' | 'method' | 'host' | 'port' | 'path'>,
   ): Promise<Admission> {
     if (this.#pending.length >= pendingMax) {
       return {
@@ -85,6 +89,14 @@ export class EgressJournal implements AsyncDisposable {
     if (account.tokens < 1) {
       return refuse(`More than ${requestsPerMinute} requests a minute; slow down.`, Math.ceil(60 / requestsPerMinute));
     }
+    if (record.turnId !== undefined && record.turnId !== account.turnId) {
+      account.turnId = record.turnId;
+      account.turnBytes = 0;
+    }
+    const { bytesPerTurn = Number.POSITIVE_INFINITY } = this.#bounds;
+    if (account.turnBytes >= bytesPerTurn) {
+      return refuse(`The ${bytesPerTurn} bytes one turn may move are used up.`, 60);
+    }
     const bytesLeft = bytesPerDay - account.stored - account.unsaved;
     if (bytesLeft <= 0) {
       return refuse(
@@ -93,15 +105,17 @@ export class EgressJournal implements AsyncDisposable {
       );
     }
     account.tokens -= 1;
-    return { ok: true, bytesLeft };
+    return { ok: true, bytesLeft: Math.min(bytesLeft, bytesPerTurn - account.turnBytes) };
   }
 
-  /** Counts bytes as they move, so that requests side by side share the day's bound. @returns whether more may move. */
+  /** Counts bytes as they move, so that requests side by side share the bounds of turn and day. @returns whether more may move. */
   spend(sessionId: string, bytes: number): boolean {
     const account = this.#accounts.get(sessionId);
     if (account === undefined) return true;
     account.unsaved += bytes;
-    return account.stored + account.unsaved <= this.#bounds.bytesPerDay;
+    account.turnBytes += bytes;
+    const { bytesPerDay, bytesPerTurn = Number.POSITIVE_INFINITY } = this.#bounds;
+    return account.stored + account.unsaved <= bytesPerDay && account.turnBytes <= bytesPerTurn;
   }
 
   /**
@@ -173,6 +187,8 @@ export class EgressJournal implements AsyncDisposable {
       countedAt: now,
       counting: Promise.resolve(),
       day,
+      turnId: undefined,
+      turnBytes: 0,
       toldAt: 0,
     };
     this.#accounts.set(sessionId, account);

@@ -25,6 +25,7 @@ export async function forwardRequest(
   const method = request.method ?? '';
   const about = {
     sessionId: spec.sessionId,
+    ...(spec.turnId === undefined ? {} : { turnId: spec.turnId }),
     agent: spec.agent,
     from: 'sandbox',
     method,

@@ -41,6 +41,7 @@ export async function openTunnel(
   const port = portOf(url);
   const about = {
     sessionId: spec.sessionId,
+    ...(spec.turnId === undefined ? {} : { turnId: spec.turnId }),
     agent: spec.agent,
     from: 'sandbox',
     method: 'CONNECT',

@@ -5,7 +5,7 @@ import { builtIn } from './built-in.ts';
 import type { Hook } from './hook.ts';
 import type { HookedResult } from './turn-hooks.ts';
 
-/** Where whole outputs are kept, below the workspace. */
+/** Where uncut results are kept, below the workspace. */
 const outputFolder = '.switchyard/output';
 /** More than this of one output is not kept either. */
 const keptCharsMax = 4 * 1024 * 1024;
@@ -19,7 +19,10 @@ export interface TruncateOutputOptions {
   readonly byTool: Readonly<Record<string, number>>;
 }
 
-/** Cuts the middle out of long results and keeps the whole in the workspace, where the agent can search it. */
+/**
+ * Cuts the middle out of long results and keeps what the tool returned in the workspace, where the agent can search it.
+ * What a tool itself leaves out, as `exec` does of very long output, is not in it.
+ */
 export function truncateOutputHook(deps: { readonly log: Log }, options: TruncateOutputOptions): Hook {
   return {
     ...builtIn('output-truncation'),
@@ -28,7 +31,8 @@ export function truncateOutputHook(deps: { readonly log: Log }, options: Truncat
       const charsMax = Math.min(options.byTool[call.tool] ?? options.charsMax, options.charsMax);
       if (result.text.length <= charsMax) return result;
       const file = await keep(deps, call, result, signal);
-      const note = file === undefined ? '' : `\n\n[The whole output is in ${file}; search or read the part you need.]`;
+      const note =
+        file === undefined ? '' : `\n\n[All that the tool returned is in ${file}; search or read the part you need.]`;
       return { ...result, text: truncateMiddle(result.text, Math.max(200, charsMax - note.length - 60)) + note };
     },
   };

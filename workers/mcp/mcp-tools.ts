@@ -1,12 +1,13 @@
-import { fromJsonSchema, isInputRequiredResult, type JsonSchemaType } from '@modelcontextprotocol/client';
+import { isInputRequiredResult } from '@modelcontextprotocol/client';
 import { z } from 'zod';
 import type { AgentProfile } from '#core/agents/agent-profile.ts';
 import { appendAudit } from '#core/audit/append-audit.ts';
 import type { Db } from '#core/kit/database.ts';
-import { AppError, toAppError } from '#core/kit/errors.ts';
+import { toAppError } from '#core/kit/errors.ts';
 import { type Json, jsonSchema } from '#core/kit/json.ts';
 import type { Log } from '#core/kit/log.ts';
 import { deleteCall, type OpenCall, putCall, selectCall } from '#core/mcp/call-store.ts';
+import { checkSchema } from '#core/mcp/check-schema.ts';
 import { isListed, type McpServer, riskOf } from '#core/mcp/mcp-server.ts';
 import { modelToolName, shownTool, visibleText } from '#core/mcp/tool-pin.ts';
 import { type McpTool, selectServers, selectTools } from '#core/mcp/tool-store.ts';
@@ -29,6 +30,7 @@ const summaryCharsMax = 3_000;
 /** A server that asks again and again is told no. */
 const roundsMax = 5;
 const questionValidMs = 24 * 3_600_000;
+const progressPauseMs = 250;
 const toolsCachedMax = 1_000;
 
 export interface McpToolsDeps {
@@ -125,11 +127,10 @@ type Arguments = z.infer<typeof argumentsSchema>;
 function callable(deps: McpToolsDeps, server: McpServer, known: McpTool): Tool<Arguments> {
   const definition = known.approvedDefinition ?? known.definition;
   const shown = shownTool(server.name, definition);
-  const input = fromJsonSchema(shown.inputSchema as JsonSchemaType);
   const output = outputOf(definition);
   const place = { server: server.name, tool: known.name };
   const parameters = argumentsSchema.superRefine((args, context) => {
-    for (const message of issuesOf(input, args)) context.addIssue({ code: 'custom', message });
+    for (const message of checkSchema(shown.inputSchema, args)) context.addIssue({ code: 'custom', message });
   });
   return {
     name: modelToolName(server.name, known.name),
@@ -157,7 +158,7 @@ function callable(deps: McpToolsDeps, server: McpServer, known: McpTool): Tool<A
           input,
           timeoutMs: server.timeoutMs,
           signal: context.signal,
-          onProgress: (step: Progress) => context.progress(describeProgress(known.name, step)),
+          onProgress: paced((step: Progress) => context.progress(describeProgress(known.name, step))),
         };
         const result = await connection
           .call({ definition, name: known.name }, args, options)
@@ -170,11 +171,22 @@ function callable(deps: McpToolsDeps, server: McpServer, known: McpTool): Tool<A
         }
         if (round > 0) await deleteCall(deps.db, context.turnId, context.callKey);
         const [problem] =
-          output === undefined || result.isError === true ? [] : issuesOf(output, result.structuredContent);
+          output === undefined || result.isError === true ? [] : checkSchema(output, result.structuredContent);
         if (problem !== undefined) return refuse(`The server's answer does not fit its own description: ${problem}.`);
         return await toToolResult(deps.db, place, result);
       }
     },
+  };
+}
+
+/** Passes on what comes at most four times a second: a server may send thousands. */
+function paced(tell: (step: Progress) => void): (step: Progress) => void {
+  let last = -Infinity;
+  return (step) => {
+    const now = performance.now();
+    if (now - last < progressPauseMs) return;
+    last = now;
+    tell(step);
   };
 }
 
@@ -225,17 +237,8 @@ function refuse(text: string): ToolResult {
   return { text, isError: true };
 }
 
-type Validator = ReturnType<typeof fromJsonSchema>;
-
-function outputOf(definition: Json): Validator | undefined {
-  const { outputSchema } = z.looseObject({ outputSchema: z.looseObject({}).optional() }).parse(definition);
-  return outputSchema === undefined ? undefined : fromJsonSchema(outputSchema as JsonSchemaType);
-}
-
-function issuesOf(schema: Validator, value: unknown): readonly string[] {
-  const checked = schema['~standard'].validate(value);
-  if (checked instanceof Promise) throw new AppError('invariant.broken', 'A JSON Schema was not checked at once.');
-  return checked.issues?.map(({ message }) => message.slice(0, 500)) ?? [];
+function outputOf(definition: Json): Json | undefined {
+  return z.looseObject({ outputSchema: jsonSchema.optional() }).parse(definition).outputSchema;
 }
 
 interface InputRequired {

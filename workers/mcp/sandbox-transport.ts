@@ -1,10 +1,19 @@
-import { type JSONRPCMessage, ReadBuffer, serializeMessage, type Transport } from '@modelcontextprotocol/client';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
+import {
+  deserializeMessage,
+  type JSONRPCMessage,
+  serializeMessage,
+  type Transport,
+} from '@modelcontextprotocol/client';
 import type { Sandbox, SandboxProcess } from '../sandbox/sandbox.ts';
 
 /** Longest message of a server. A picture of a few megabytes fits; a line without an end does not. */
 const messageBytesMax = 5 * 1024 * 1024;
 /** Bytes without one message in them: a server that prints for ever. */
 const noiseBytesMax = 16 * 1024 * 1024;
+/** Messages and bytes of one server in a second; a faster one waits, so that it cannot keep the worker busy. */
+const messagesPerSecond = 200;
+const bytesPerSecond = 20 * 1024 * 1024;
 /** What is kept of a server's diagnostics, the newest. */
 const stderrCharsMax = 4_000;
 
@@ -19,7 +28,10 @@ export class SandboxTransport implements Transport {
   readonly #sandbox: Sandbox;
   readonly #command: readonly string[];
   readonly #environment: Readonly<Record<string, string>>;
-  readonly #buffer = new ReadBuffer({ maxBufferSize: messageBytesMax });
+  /** The beginning of a line whose end has not come yet. */
+  #pieces: Buffer[] = [];
+  #pieceBytes = 0;
+  #pace = { since: 0, messages: 0, bytes: 0 };
   readonly #end = new AbortController();
   #process: SandboxProcess | undefined;
   #noise = 0;
@@ -44,7 +56,7 @@ export class SandboxTransport implements Transport {
     const process = await this.#sandbox.start({
       argv: this.#command,
       environment: this.#environment,
-      onStdout: (chunk) => this.#take(chunk),
+      onStdout: async (chunk) => await this.#take(chunk),
       onStderr: (chunk) => {
         this.#diagnostics = (this.#diagnostics + chunk.toString('utf8')).slice(-stderrCharsMax);
       },
@@ -72,37 +84,63 @@ export class SandboxTransport implements Transport {
     return await Promise.resolve();
   }
 
-  #take(chunk: Buffer): void {
-    if (this.#isClosed) return;
+  /** Resolves when the next piece may come. */
+  async #take(chunk: Buffer): Promise<void> {
     try {
-      this.#noise += chunk.length;
-      this.#buffer.append(chunk);
-      for (let message = this.#next(); message !== null && !this.#isClosed; message = this.#next()) {
-        this.#noise = 0;
-        this.onmessage?.(message);
+      let from = 0;
+      for (let end = chunk.indexOf(10); end !== -1 && !this.#isClosed; end = chunk.indexOf(10, from)) {
+        this.#keep(chunk.subarray(from, end));
+        from = end + 1;
+        await this.#hand(Buffer.concat(this.#pieces).toString('utf8'));
+        this.#pieces = [];
+        this.#pieceBytes = 0;
       }
-      if (this.#noise > noiseBytesMax) throw new Error(`the server wrote ${this.#noise} bytes without one message`);
+      this.#keep(chunk.subarray(from));
+      await this.#slowDown(0, chunk.length);
     } catch (err) {
       this.onerror?.(err instanceof Error ? err : new Error(String(err)));
-      void this.close();
+      await this.close();
     }
   }
 
-  /** The next whole message; lines that are none are passed over. */
-  #next(): JSONRPCMessage | null {
-    for (;;) {
-      try {
-        return this.#buffer.readMessage();
-      } catch {
-        // JSON, but no message of the protocol. The line is gone from the buffer; the limit on noise ends this.
-      }
+  /** @throws for a line that is too long, or too much without one message. */
+  #keep(piece: Buffer): void {
+    this.#pieceBytes += piece.length;
+    this.#noise += piece.length;
+    if (this.#pieceBytes > messageBytesMax) throw new Error(`a message of more than ${messageBytesMax} bytes`);
+    if (this.#noise > noiseBytesMax) throw new Error(`${noiseBytesMax} bytes without one message`);
+    this.#pieces.push(piece);
+  }
+
+  /** Lines that are no messages of the protocol are passed over; the limit on noise ends them. */
+  async #hand(line: string): Promise<void> {
+    let message: JSONRPCMessage;
+    try {
+      message = deserializeMessage(line);
+    } catch {
+      return;
     }
+    this.#noise = 0;
+    this.onmessage?.(message);
+    await this.#slowDown(1, 0);
+  }
+
+  async #slowDown(messages: number, bytes: number): Promise<void> {
+    const now = performance.now();
+    if (now - this.#pace.since > 1_000) this.#pace = { since: now, messages: 0, bytes: 0 };
+    this.#pace.messages += messages;
+    this.#pace.bytes += bytes;
+    if (this.#pace.messages > messagesPerSecond || this.#pace.bytes > bytesPerSecond) {
+      await delay(1_000 - (now - this.#pace.since), undefined, { signal: this.#end.signal }).catch(() => undefined);
+      return;
+    }
+    await nextTurn();
   }
 
   #ended(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#buffer.clear();
+    this.#pieces = [];
     this.onclose?.();
   }
 }

@@ -17,7 +17,7 @@ const programMs = 60_000;
 /** No new workspace is made when the host has less than this left: sparse files promise what is not there. */
 const hostFreeMb = 512;
 /** Images nobody knows are left alone for this long: their session may be about to be settled. */
-const unknownMs = 3_600_000;
+const unknownMs = 86_400_000;
 
 const bytesPerMb = 1 << 20;
 

@@ -13,6 +13,8 @@ export interface SandboxSpec {
   readonly kind?: SandboxKind;
   /** What its gateway lets out; nothing unless told. */
   readonly egress?: readonly EgressRule[];
+  /** The turn that uses it now, for the record of what it reaches. */
+  readonly turnId?: string;
 }
 
 export interface ExecRequest {

@@ -26,7 +26,7 @@ export function skillHooks(deps: { readonly library: SkillLibrary; readonly fold
       beforeTool: async (call) => {
         if (call.tool === 'use_skill') return { action: 'continue' };
         for (const name of skillsInUse(call)) {
-          // What suspends a skill must not lift its limits: they come from what was pinned when it was used.
+          // Suspended meanwhile, its limits cannot be told any more: changing a file must not lift them.
           const known = (await deps.library.forAgent(call.agent)).find((skill) => skill.name === name);
           if (known?.status.state !== 'ready') {
             return {
@@ -45,13 +45,13 @@ export function skillHooks(deps: { readonly library: SkillLibrary; readonly fold
   ];
 }
 
-/** Skills whose instructions were loaded in this turn; reading one file of a skill is not using it. */
+/** Skills of which something was loaded in this turn, the instructions or a file. */
 function skillsInUse(call: HookCall): ReadonlySet<string> {
   const names = new Set<string>();
   for (const { tool, args, isError } of call.endedCalls()) {
     if (tool !== 'use_skill' || isError || typeof args !== 'object' || args === null) continue;
     const name: unknown = Reflect.get(args, 'name');
-    if (typeof name === 'string' && Reflect.get(args, 'file') === undefined) names.add(name);
+    if (typeof name === 'string') names.add(name);
   }
   return names;
 }

@@ -11,7 +11,7 @@ const downloadMs = 60_000;
 const waitMsMax = 20_000;
 const secondMs = 1000;
 
-export const browserActions = [
+const browserActions = [
   'navigate',
   'read',
   'screenshot',

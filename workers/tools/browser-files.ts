@@ -1,13 +1,13 @@
 import path from 'node:path';
 import { describeBytes, safeFileName, unusedName } from '#core/files/file-name.ts';
-import { pictureEdgeMax, readPicture } from '#core/files/picture.ts';
+import { fitsModels, pictureEdgeMax, readPicture } from '#core/files/picture.ts';
 import { filePart, saveFile } from '#core/files/save-file.ts';
 import { AppError, isAppError } from '#core/kit/errors.ts';
 import { idFrom } from '#core/kit/ids.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
 import type { DriverDone } from '../browser/driver-protocol.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
-import { fitsModels, keepPicture, scaleInside } from './keep-picture.ts';
+import { keepPicture, scaleInside } from './keep-picture.ts';
 import type { SendFileDeps } from './send-file.ts';
 import type { ToolContext, ToolImage } from './tool.ts';
 

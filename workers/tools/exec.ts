@@ -37,7 +37,9 @@ export function execTool(): Tool<Arguments> {
     description: describe('without network'),
     describe: (agent) =>
       describe(
-        agent.sandbox.network === 'gateway' ? 'that reaches only allowed hosts, by HTTP proxy' : 'without network',
+        agent.sandbox.network === 'gateway'
+          ? 'that reaches only allowed hosts, by HTTP proxy (ask for https://host/path as http://gateway/host/path)'
+          : 'without network',
       ),
     parameters,
     isParallelSafe: false,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { modelUnpriced } from '#core/budgets/budget.ts';
 import type { Ledger } from '#core/budgets/open-ledger.ts';
-import { readPicture } from '#core/files/picture.ts';
+import { isTakenByModels, readPicture } from '#core/files/picture.ts';
 import { filePart, saveFile } from '#core/files/save-file.ts';
 import type { Db } from '#core/kit/database.ts';
 import { AppError } from '#core/kit/errors.ts';
@@ -13,7 +13,7 @@ import type { ModelRef } from '#core/models/model-ref.ts';
 import type { ChannelSender } from '#core/outbox/channel-sender.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
 import { modelFailure } from '../models/model-failure.ts';
-import { isTakenByModels, keepPicture } from './keep-picture.ts';
+import { keepPicture } from './keep-picture.ts';
 import type { Tool, ToolContext } from './tool.ts';
 
 /** Longer than a picture may take. */

@@ -1,10 +1,4 @@
-import {
-  type PictureFacts,
-  pictureBytesMax,
-  pictureEdgeMax,
-  pictureEdgeWanted,
-  readPicture,
-} from '#core/files/picture.ts';
+import { isTakenByModels, type PictureFacts, pictureEdgeWanted, readPicture } from '#core/files/picture.ts';
 import { saveFile } from '#core/files/save-file.ts';
 import type { Db } from '#core/kit/database.ts';
 import { idFrom } from '#core/kit/ids.ts';
@@ -49,16 +43,6 @@ export async function keepPicture(
   const id = idFrom(`turn:${context.turnId}:picture:${context.callKey}:${name}`);
   const stored = await saveFile(db, { id, name, bytes, keptDays });
   return { blobId: stored.id, mime: facts.mime };
-}
-
-/** Whether a picture is best shown as it is. A GIF may move, which vendors refuse: a copy is made of its first frame. */
-export function fitsModels(bytes: Uint8Array, { mime, width, height }: PictureFacts): boolean {
-  return mime !== 'image/gif' && bytes.byteLength <= pictureBytesMax && Math.max(width, height) <= pictureEdgeWanted;
-}
-
-/** Whether vendors would take it at all. */
-export function isTakenByModels(bytes: Uint8Array, { width, height }: PictureFacts): boolean {
-  return bytes.byteLength <= pictureBytesMax && Math.max(width, height) <= pictureEdgeMax;
 }
 
 /**

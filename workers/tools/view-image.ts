@@ -1,10 +1,10 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { describeBytes } from '#core/files/file-name.ts';
-import { readPicture } from '#core/files/picture.ts';
+import { fitsModels, isTakenByModels, readPicture } from '#core/files/picture.ts';
 import { sniffMime } from '#core/files/sniff-mime.ts';
 import type { Db } from '#core/kit/database.ts';
-import { fitsModels, isTakenByModels, keepPicture, scaleInside } from './keep-picture.ts';
+import { keepPicture, scaleInside } from './keep-picture.ts';
 import type { Tool, ToolResult } from './tool.ts';
 
 /** Largest file looked at, also for scaling. */

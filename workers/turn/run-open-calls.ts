@@ -212,7 +212,7 @@ async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<Tool
     sandbox: async (kind = 'core') => {
       const known = opened.get(kind);
       if (known !== undefined) return await known;
-      const spec = { sessionId: work.sessionId, agent: agent.name, limits: limitsOf(agent, kind), egress: agent.egress, kind };
+      const spec = { sessionId: work.sessionId, agent: agent.name, limits: limitsOf(agent, kind), egress: agent.egress, turnId: work.turnId, kind };
       const opening = deps.sandboxes.open(spec, signal);
       opened.set(kind, opening);
       return await opening;

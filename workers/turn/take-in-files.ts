@@ -1,12 +1,12 @@
 import { describeBytes, safeFileName, unusedName } from '#core/files/file-name.ts';
-import { readPicture } from '#core/files/picture.ts';
+import { fitsModels, isTakenByModels, readPicture } from '#core/files/picture.ts';
 import { readText, sniffMime } from '#core/files/sniff-mime.ts';
 import { AppError, isAppError, toAppError } from '#core/kit/errors.ts';
 import type { ChannelSender } from '#core/outbox/channel-sender.ts';
 import type { NewMessage } from '#core/outbox/put-messages.ts';
 import type { AttachedFile, ReceivedFile } from '#core/turns/turn-event.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
-import { fitsModels, isTakenByModels, keepPicture, scaleInside } from '../tools/keep-picture.ts';
+import { keepPicture, scaleInside } from '../tools/keep-picture.ts';
 import { handToolNames } from '../tools/tool-registry.ts';
 import type { TurnDeps, TurnWork } from './turn-deps.ts';
 import type { TurnLog } from './turn-log.ts';

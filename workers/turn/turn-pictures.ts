@@ -1,5 +1,5 @@
 import { loadFile } from '#core/files/load-file.ts';
-import { readPicture } from '#core/files/picture.ts';
+import { isTakenByModels, readPicture } from '#core/files/picture.ts';
 import type { Db } from '#core/kit/database.ts';
 import type { ImagePart } from '#core/models/model-port.ts';
 import type { LoadedPictures } from '#core/turns/build-context.ts';
@@ -37,7 +37,8 @@ export class TurnPictures {
   async #read(id: string): Promise<ImagePart | undefined> {
     const file = await loadFile(this.#db, id);
     const facts = file === undefined ? undefined : readPicture(file.bytes);
-    if (file === undefined || facts === undefined) return undefined;
+    // A tool of somebody else may bring what vendors refuse, and with it the whole request.
+    if (file === undefined || facts === undefined || !isTakenByModels(file.bytes, facts)) return undefined;
     return { type: 'image', ...facts, dataBase64: file.bytes.toString('base64') };
   }
 }

@@ -11,7 +11,10 @@ export function localSandbox(): { readonly sandbox: Sandbox; readonly started: (
       env: { ...process.env, ...request.environment },
     });
     children.push(child);
-    child.stdout.on('data', (chunk: Buffer) => void request.onStdout(chunk));
+    const reading = (async () => {
+      for await (const chunk of child.stdout) await request.onStdout(chunk as Buffer);
+    })();
+    reading.catch(() => child.kill('SIGKILL'));
     child.stderr.on('data', (chunk: Buffer) => request.onStderr?.(chunk));
     child.stdin.on('error', () => undefined);
     request.signal.addEventListener('abort', () => child.kill('SIGKILL'));

@@ -59,6 +59,12 @@ function answerOf(id: Message['id']): object | undefined {
     case 'noise':
       setInterval(() => process.stdout.write('noise without an end '.repeat(5_000)), 1);
       return undefined;
+    case 'flood':
+      setInterval(() => {
+        const note = { jsonrpc: '2.0', method: 'notifications/tools/list_changed' };
+        process.stdout.write(`${JSON.stringify(note)}\n`.repeat(2_000));
+      }, 1);
+      return undefined;
     case 'wrong output':
       return { content: 'this is no list' };
     case 'platform talk':

@@ -46,6 +46,13 @@ test('the bundled agents are right, and do by themselves only what they should',
   expect(effect(assistant, 'tool.exec', 'ls', 'low')).toBe('ask');
   expect(effect(assistant, 'tool.exec', 'ls; rm -rf /', 'high')).toBe('deny');
   expect(effect(assistant, 'http.request', 'example.org', 'low')).toBe('deny');
+  expect(effect(assistant, 'file.delete', 'notes.md', 'high')).toBe('ask');
+  expect(effect(assistant, 'tool.python', 'print(1)', 'medium')).toBe('ask');
+  expect(effect(assistant, 'tool.job', 'output', 'low')).toBe('allow');
+  expect(effect(coder, 'tool.python', 'print(1)', 'medium')).toBe('allow');
+  expect(effect(coder, 'file.delete', 'src/a.ts', 'medium')).toBe('allow');
+  expect(effect(coder, 'file.delete', 'src/a.ts', 'high')).toBe('ask');
+  expect(effect(coder, 'file.delete', 'api/.env', 'medium')).toBe('ask');
   expect(effect(coder, 'tool.exec', 'npm test', 'medium')).toBe('allow');
   expect(effect(coder, 'tool.exec', 'git push', 'medium')).toBe('ask');
   expect(effect(coder, 'tool.exec', 'curl x | sh', 'high')).toBe('ask');

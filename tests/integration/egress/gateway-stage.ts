@@ -109,9 +109,10 @@ export class GatewayStage implements AsyncDisposable {
     return new GatewayStage({ socketPath, sessionId, gateway, journal, reach, database, stack });
   }
 
-  /** Replaces the rules, as a changed profile does. */
-  update(rules: readonly unknown[]): void {
-    this.gateway.update(specOf(this.sessionId, rules));
+  /** Replaces the rules, as a changed profile does, and says which turn goes on. */
+  update(rules: readonly unknown[], turnId?: string): void {
+    const spec = specOf(this.sessionId, rules);
+    this.gateway.update(turnId === undefined ? spec : { ...spec, turnId });
   }
 
   /** Asks as a client with `http_proxy` does. */
@@ -162,7 +163,11 @@ export class GatewayStage implements AsyncDisposable {
         resolve(Buffer.concat(chunks).toString('latin1'));
       };
       socket.setTimeout(silentMs, end);
-      socket.on('data', (chunk) => chunks.push(chunk));
+      socket.on('data', (chunk) => {
+        chunks.push(chunk);
+        // More would follow at once.
+        socket.setTimeout(Math.min(silentMs, 700));
+      });
       socket.once('close', end);
       socket.on('error', () => undefined);
       socket.write(bytes);

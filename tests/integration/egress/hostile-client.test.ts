@@ -395,6 +395,21 @@ describe('bounds', () => {
     expect((await stage.ask(`http://${at()}/alive`)).status).toBe(200);
   });
 
+  test('the bytes of a turn are used up with it, and the next one has its own', async () => {
+    const stage = await open({ bounds: { bytesPerTurn: 100_000 } });
+    const rules = [{ host: 'api.test', ports: [plain.port] }];
+    stage.update(rules, 'turn-1');
+    expect((await stage.ask(`http://${at()}/big?bytes=80000`)).text.length).toBe(80_000);
+    expect(await stage.ask(`http://${at()}/big?bytes=80000`)).toMatchObject({ isBroken: true });
+    expect(await stage.ask(`http://${at()}/x`)).toMatchObject({
+      status: 429,
+      text: expect.stringContaining('one turn'),
+    });
+    stage.update(rules, 'turn-2');
+    expect((await stage.ask(`http://${at()}/x`)).status).toBe(200);
+    expect((await stage.records()).map(({ turnId }) => turnId)).toEqual(['turn-1', 'turn-1', 'turn-1', 'turn-2']);
+  });
+
   test('requests side by side share the bytes of the day', async () => {
     const stage = await open({ bounds: { bytesPerDay: 400_000 } });
     const answers = await Promise.all(

@@ -66,9 +66,13 @@ test('a server that died is started again for the next call', async () => {
   const work = await stage.turn(await stage.session());
   await worker.call(work, 'fake__echo', { text: 'one' });
   stage.pipes.killAll();
-  await vi.waitFor(async () => {
-    expect((await worker.call(work, 'fake__echo', { text: 'again' }, { callKey: '2:call' })).text).toMatch(/again$/);
-  });
+  await vi.waitFor(
+    async () => {
+      const result = await worker.call(work, 'fake__echo', { text: 'again' }, { callKey: '2:call' });
+      expect(result.text).toMatch(/again$/);
+    },
+    { timeout: 30_000, interval: 200 },
+  );
 });
 
 test('code that changes suspends its tools, although they say the same', async () => {
@@ -139,6 +143,37 @@ test('noise without an end ends the server', async () => {
   const worker = await liar('noise');
   const work = await stage.turn(await stage.session());
   expect((await worker.call(work, 'liar__safe', {})).text).toMatch(/ended before it answered/);
+});
+
+test('a flood of messages is slowed down and keeps nobody else waiting', async () => {
+  const worker = await liar('flood', { timeout_seconds: 3 });
+  const work = await stage.turn(await stage.session());
+  const calling = worker.call(work, 'liar__safe', {});
+  let longest = 0;
+  for (let last = performance.now(), until = last + 2_000; last < until; ) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    longest = Math.max(longest, performance.now() - last);
+    last = performance.now();
+  }
+  expect((await calling).text).toMatch(/did not answer in time/);
+  // Two busy cores: what would be minutes without a limit.
+  expect(longest).toBeLessThan(1_000);
+});
+
+test('a server that changes with every look is announced six times an hour, and suspended each time', async () => {
+  const state = toolServerState();
+  await using server = await serveHttp(toolServer(state));
+  const setting = { fake: { url: server.url, allow_private: true } };
+  for (let round = 0; round < 9; round += 1) {
+    state.description = `Version ${round}.`;
+    const worker = stage.worker(setting);
+    await worker.look('fake');
+    await worker.clients[Symbol.asyncDispose]();
+    if (round === 0) await approveAll('fake');
+  }
+  const notices = (await stage.said()).filter((said) => /nobody has looked at|changed a tool/.test(said));
+  expect(notices).toHaveLength(6);
+  expect((await stage.known('fake')).find(({ name }) => name === 'echo')?.state).toBe('changed');
 });
 
 test('a server that never answers costs its time limit', async () => {

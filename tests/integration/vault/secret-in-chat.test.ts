@@ -151,6 +151,23 @@ test('the next message is the value once; the one after it goes to the agent', a
   expect(await stage.turns(dm)).toMatchObject([{ text: 'and now to something else' }]);
 });
 
+test('another /secret calls off what was asked, and the next message is one for the agent', async () => {
+  await stage.commands(dm, ann, 'secret set left_token');
+  await stage.deliver();
+  await stage.commands(dm, ann, 'secret');
+  await stage.deliver();
+  await stage.says(dm, ann, 'good morning to you');
+  expect((await stage.turns(dm)).at(-1)).toMatchObject({ text: 'good morning to you' });
+  expect(await kept()).toEqual([]);
+  await stage.commands(dm, ann, 'secret set first_token');
+  await stage.deliver();
+  await stage.commands(dm, ann, 'secret set second_token');
+  await stage.deliver();
+  await stage.says(dm, ann, value);
+  await stage.says(dm, ann, 'good evening to you');
+  expect(await kept()).toMatchObject([{ name: 'second_token' }]);
+});
+
 test('an event that is routed again after a crash keeps the secret once', async () => {
   await stage.commands(dm, ann, 'secret set again_token');
   await stage.deliver();

@@ -42,6 +42,31 @@ describe('a container plan', () => {
     expect(new Set(names).size).toBe(8);
   });
 
+  test('asks for a volume of the right size where the engine has quotas, and keeps it when the limit changes', () => {
+    const quota = (quotaMb: number): WorkspaceMount => ({ kind: 'volume', name: 'v', quotaMb });
+    const [small, large] = [quota(64), quota(128)].map((each) => planContainer(spec, { ...site, mount: each }));
+    expect(small?.options.HostConfig?.Mounts?.[0]?.VolumeOptions).toMatchObject({
+      DriverConfig: { Name: 'local', Options: { size: '64m' } },
+    });
+    // A volume cannot be made larger: another container would bring nothing.
+    expect(large?.digest).toBe(small?.digest);
+  });
+
+  test('is replaced for a larger file system, whichever worker mounts it where', () => {
+    const bind = (path: string): WorkspaceMount => ({ kind: 'bind', path, name: 'w' });
+    const one = planContainer(spec, { ...site, mount: bind('/a') });
+    expect(planContainer(spec, { ...site, mount: bind('/b') }).digest).toBe(one.digest);
+    const larger = { ...spec, limits: { ...spec.limits, disk_mb: 2048 } };
+    expect(planContainer(larger, { ...site, mount: bind('/a') }).digest).not.toBe(one.digest);
+  });
+
+  test('never has a network, and with the gateway only the way to it', () => {
+    const open = planContainer({ ...spec, limits: { ...spec.limits, network: 'gateway' } }, site);
+    expect(open.options.HostConfig?.NetworkMode).toBe('none');
+    expect(open.options.Env).toContain('HTTPS_PROXY=http://127.0.0.1:3128');
+    expect(planContainer(spec, site).options.Env?.join(' ')).not.toMatch(/proxy/i);
+  });
+
   test('keeps odd session ids out of volume names', () => {
     expect(workspaceVolume('0199-ab')).toBe('switchyard-ws-0199-ab');
     expect(workspaceVolume('../../etc')).toMatch(/^switchyard-ws-[0-9a-f]{32}$/);

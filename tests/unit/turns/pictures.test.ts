@@ -65,9 +65,9 @@ describe('pictures of a conversation', () => {
   test('that are not shown any more leave a line, and how to see them again', () => {
     const [user, , tool] = buildMessages(events);
     expect(user?.parts).toHaveLength(1);
-    expect(JSON.stringify(user)).toContain('the picture is not shown any more');
+    expect(JSON.stringify(user)).toContain('the picture is not shown here');
     expect(tool?.parts[0]).not.toHaveProperty('images');
-    expect(JSON.stringify(tool)).toContain('not shown any more; call the tool again');
+    expect(JSON.stringify(tool)).toContain('not shown here; call the tool again');
   });
 
   test('are named oldest first', () => {
