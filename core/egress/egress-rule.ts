@@ -93,6 +93,9 @@ export function coversHost(pattern: string, host: string): boolean {
 }
 
 function isHostPattern(text: string): boolean {
-  if (text === '*' || namePattern.test(text)) return true;
-  return /^\[[0-9a-f:.]+\]$/.test(text) && URL.canParse(`http://${text}/`);
+  if (text === '*') return true;
+  const host = text.startsWith('*.') ? text.slice(2) : text;
+  if (!namePattern.test(text) && !/^\[[0-9a-f:.]+\]$/.test(text)) return false;
+  // Another way of writing the same host would never match.
+  return URL.parse(`http://${host}/`)?.hostname === host;
 }

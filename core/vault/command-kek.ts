@@ -32,7 +32,7 @@ export function openCommandKek(options: CommandKekOptions): KekSource {
     },
     // The service changes its keys by itself; wrapping everything anew uses the newest.
     renew: async () => id,
-    forgetOld: async () => undefined,
+    forgetOlder: async () => undefined,
   };
 }
 

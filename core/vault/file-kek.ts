@@ -47,9 +47,10 @@ export function openFileKek(options: { readonly file: string; readonly mayCreate
       await replaceFile(file, [key, ...before]);
       return key.id;
     },
-    forgetOld: async () => {
+    forgetOlder: async (id) => {
       const keys = (await readKeys(file)) ?? [];
-      if (keys.length > 1) await replaceFile(file, keys.slice(0, 1));
+      const kept = keys.slice(0, keys.findIndex((key) => key.id === id) + 1);
+      if (kept.length > 0 && kept.length < keys.length) await replaceFile(file, kept);
     },
   };
 }

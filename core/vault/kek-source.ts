@@ -10,10 +10,10 @@ export interface KekSource {
   /** @throws AppError `vault.tampered` when it was not wrapped by this key for this context. */
   unwrap(id: string, wrapped: Buffer, context: Buffer): Promise<Buffer>;
   /**
-   * Makes a new key the one that wraps; the old ones still unwrap until `forgetOld`.
+   * Makes a new key the one that wraps; the old ones still unwrap until `forgetOlder`.
    * @returns its id. A source that changes its keys by itself returns the id it has.
    */
   renew(): Promise<string>;
-  /** Forgets every key but the one that wraps. */
-  forgetOld(): Promise<void>;
+  /** Forgets every key that is older than this one. */
+  forgetOlder(id: string): Promise<void>;
 }

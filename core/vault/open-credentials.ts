@@ -50,9 +50,7 @@ export function openCredentials(deps: CredentialDeps): CredentialSource {
 
 async function open(deps: CredentialDeps, name: string, use: CredentialUse): Promise<string> {
   const { db, secrets } = deps;
-  const row = await selectNewest(db, name);
-  if (row === undefined) throw unknownSecret(name);
-  const value = await openOrReport(deps, row, use);
+  const { row, value } = await openNewest(deps, name, use);
   secrets.add(vaultSource, { label: name, value });
   // Only now is it known that agents and hosts are those it was sealed for.
   const why = refusal(row, use);
@@ -69,6 +67,23 @@ async function open(deps: CredentialDeps, name: string, use: CredentialUse): Pro
     await appendAudit(tx, [{ kind: 'vault.used', chainKey: `vault:${name}`, body }]);
   });
   return value;
+}
+
+async function openNewest(
+  deps: CredentialDeps,
+  name: string,
+  use: CredentialUse,
+): Promise<{ readonly row: SealedSecret; readonly value: string }> {
+  const row = await selectNewest(deps.db, name);
+  if (row === undefined) throw unknownSecret(name);
+  try {
+    return { row, value: await openOrReport(deps, row, use) };
+  } catch (err) {
+    // Between the two looks its key may have been wrapped anew, and the master key before forgotten.
+    const again = isAppError(err, 'vault.unavailable') ? await selectNewest(deps.db, name) : undefined;
+    if (again === undefined || again.kekId === row.kekId) throw err;
+    return { row: again, value: await openOrReport(deps, again, use) };
+  }
 }
 
 async function openOrReport({ db, kek }: CredentialDeps, row: SealedSecret, use: CredentialUse): Promise<string> {

@@ -4,7 +4,7 @@ import { isAppError } from '../kit/errors.ts';
 import type { KekSource } from './kek-source.ts';
 import { rewrapKey } from './seal-secret.ts';
 import type { SetBy } from './set-secret.ts';
-import { lockVersions, updateWrapped } from './vault-store.ts';
+import { lockMaster, lockVersions, updateWrapped } from './vault-store.ts';
 
 /** Wraps anew what another room keeps under the master key, in the same transaction; says what could not be. */
 export type RewrapMore = (
@@ -24,8 +24,9 @@ export async function rotateMaster(
   by: SetBy,
 ): Promise<{ readonly kekId: string; readonly count: number; readonly broken: readonly string[] }> {
   const { db, kek } = deps;
-  const kekId = await kek.renew();
   const result = await db.transaction().execute(async (tx) => {
+    await lockMaster(tx, 'exclusive');
+    const kekId = await kek.renew();
     const broken: string[] = [];
     let count = 0;
     for (const row of await lockVersions(tx)) {
@@ -47,6 +48,11 @@ export async function rotateMaster(
     return { kekId, count, broken };
   });
   // A row that somebody changed may be brought back from a backup; without its master key it never opens again.
-  if (result.broken.length === 0) await kek.forgetOld();
+  if (result.broken.length === 0) {
+    await db.transaction().execute(async (tx) => {
+      await lockMaster(tx, 'exclusive');
+      await kek.forgetOlder(result.kekId);
+    });
+  }
   return result;
 }

@@ -4,7 +4,7 @@ import { AppError } from '../kit/errors.ts';
 import type { KekSource } from './kek-source.ts';
 import { openSecret, sealSecret } from './seal-secret.ts';
 import { checkName, checkScope, checkValue, type SecretScope } from './secret.ts';
-import { insertVersion, lockSecret, selectNewest } from './vault-store.ts';
+import { insertVersion, lockMaster, lockSecret, selectNewest } from './vault-store.ts';
 
 /** Who sets a secret, and by what way. */
 export interface SetBy {
@@ -69,6 +69,7 @@ async function insert(
   by: SetBy,
 ): Promise<SetOutcome> {
   const { name, scope } = secret;
+  await lockMaster(tx, 'shared');
   const { id, lastVersion } = await lockSecret(tx, name);
   const identity = { name, version: lastVersion + 1, ...scope };
   const sealed = await sealSecret(kek, identity, secret.value);

@@ -16,6 +16,15 @@ interface VersionRow {
 
 const columns = sql`s.id as secret_id, s.name, v.version, v.agents, v.hosts, v.kek_id, v.wrapped_key, v.sealed`;
 
+/**
+ * Held until the end of the transaction: sealing goes on beside sealing, but not beside a rotation of the master key,
+ * which would forget the key that was just used.
+ */
+export async function lockMaster(tx: Tx, mode: 'shared' | 'exclusive'): Promise<void> {
+  const lock = sql.raw(mode === 'shared' ? 'pg_advisory_xact_lock_shared' : 'pg_advisory_xact_lock');
+  await sql`select ${lock}(hashtextextended('switchyard vault', 0))`.execute(tx);
+}
+
 /** The version that is handed out. */
 export async function selectNewest(db: Db | Tx, name: string): Promise<SealedSecret | undefined> {
   const { rows } = await sql<VersionRow>`

@@ -182,7 +182,7 @@ test('the whole life of a secret at the command line, which never shows it', asy
 
   expect(places({ said: said.join('\n'), database: await dump(product) }, value)).toEqual([]);
   expect((await product.cli(['audit', 'verify'])).code).toBe(0);
-}, 120_000);
+}, 300_000);
 
 test('a secret typed in a chat is kept, deleted there, and known to every process at once', async () => {
   await using product = await Product.up({

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { isAppError } from '#core/kit/errors.ts';
 import { type BrowserStage, type BrowserWorker, openBrowserStage, read } from '#tests/support/browser-stage.ts';
 import type { ElementTarget } from '#workers/browser/driver-protocol.ts';
 import { injected } from '../fakes/web/pages/shop.ts';
@@ -242,6 +243,61 @@ test('a page that hangs, opens tabs or asks without end costs its tab and not th
   expect(stuck.notices.join()).toContain('did not respond any more');
   expect(await visit(session)).toMatchObject({ ok: true, isNew: false, page: { title: 'Tea shop' } });
 }, 90_000);
+
+test('a page that takes all memory costs a tab or the browser, and the session goes on', async () => {
+  const session = newSession();
+  await visit(session);
+  const hog = 'const all = []; for (;;) all.push(new Uint8Array(8_000_000).fill(1));';
+  const ended = await script(session, hog, 30_000).then(
+    (reply) => (reply.ok ? 'answered' : `told: ${reply.message} ${reply.notices.join(' ')}`),
+    (err: unknown) => (isAppError(err) ? `ended: ${err.code}` : String(err)),
+  );
+  expect(ended).toMatch(/^told: .*(crashed|memory|allocation|closed)|^ended: sandbox\.(lost|oom)$/s);
+  await vi.waitFor(async () => expect(await visit(session)).toMatchObject({ ok: true, page: { title: 'Tea shop' } }), {
+    timeout: 30_000,
+    interval: 500,
+  });
+}, 120_000);
+
+test('an endless download and a site that never answers end at the time limit', async () => {
+  const session = newSession();
+  await visit(session);
+  const endless = { action: 'download', target: { role: 'link', name: 'All prices' } } as const;
+  expect(await worker.use(session, endless, { timeoutMs: 2_000 })).toMatchObject({ ok: false });
+  const silent = { action: 'navigate', url: `${stage.url}/silent`, isNewTab: false } as const;
+  expect(await worker.use(session, silent, { timeoutMs: 1_500 })).toMatchObject({ ok: false });
+  expect(await visit(session)).toMatchObject({ ok: true, isNew: false, page: { title: 'Tea shop' } });
+  const sandbox = await worker.open(session);
+  const used = await sandbox.exec({
+    command: 'sleep 0.5; du -sk /workspace | cut -f1',
+    timeoutMs: 5_000,
+    outputBytesMax: 1_000,
+    signal: never,
+  });
+  // What was loaded of it is gone.
+  expect(Number(used.output)).toBeLessThan(10_000);
+});
+
+test('pages cannot read files of the container, and nothing in it can be driven by others', async () => {
+  const session = newSession();
+  await visit(session);
+  expect(textOf(await script(session, "fetch('file:///etc/passwd').then((r) => r.text(), () => 'failed')"))).toBe(
+    'failed',
+  );
+  const framed = `new Promise((resolve) => {
+    const frame = document.createElement('iframe');
+    frame.src = 'file:///etc/passwd';
+    frame.onload = frame.onerror = () => resolve(String(frame.contentDocument?.body?.innerText ?? 'foreign'));
+    document.body.append(frame);
+    setTimeout(() => resolve('nothing'), 1_000);
+  })`;
+  expect(textOf(await script(session, framed))).not.toContain('root:');
+  const sandbox = await worker.open(session);
+  // Listening sockets: the forwarder to the gateway, and no port to debug the browser by.
+  const command = 'awk \'$4 == "0A" { print $2 }\' /proc/net/tcp /proc/net/tcp6';
+  const { output } = await sandbox.exec({ command, timeoutMs: 5_000, outputBytesMax: 1_000, signal: never });
+  expect(output.trim()).toBe('0100007F:0C38');
+});
 
 test('an action meant for one site is refused when the page has become another', async () => {
   const session = newSession();

@@ -176,6 +176,11 @@ test('what was begun as a volume stays one where file systems would be possible'
   expect(mounts.find((mount) => mount.Destination === '/workspace')).toMatchObject({ Type: 'volume' });
 });
 
+test('how firmly workspaces are held is told by the check', async () => {
+  expect((await stage.worker({}, options).check()).detail).toMatch(/workspaces are file systems of their own size/);
+  expect((await stage.worker({}, { disk: 'watched' }).check()).detail).toMatch(/watched, not walled/);
+});
+
 test('a kind of disk the host cannot give is refused with what it takes', async () => {
   const worker = stage.worker({}, { disk: 'quota' });
   await expect(stage.open(worker, stage.newSession())).rejects.toMatchObject({

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
 import { AppError } from '#core/kit/errors.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
@@ -76,6 +76,20 @@ test('a browser’s container is apart from the shell’s: other limits, no file
     undefined,
     undefined,
   ]);
+});
+
+test('a browser whose worker died is put to rest by the sweep of another, and removed later', async () => {
+  const sessionId = stage.newSession();
+  const gone = stage.worker({}, { browserImage: image });
+  await gone.open(specOf(sessionId, 'browser'), signal);
+  await gone[Symbol.asyncDispose]();
+  const other = stage.worker({ removeAfterMs: 300 });
+  await other.sweep();
+  expect((await containerOf(sessionId, 'browser'))?.State.Paused).toBe(true);
+  await vi.waitFor(async () => {
+    await other.sweep();
+    expect(await containerOf(sessionId, 'browser')).toBeUndefined();
+  }, 10_000);
 });
 
 test('without an image for browsers there is none, and the mend says so', async () => {

@@ -2,15 +2,37 @@ import { outsideLimit, readToolLimit } from '#core/skills/allowed-tools.ts';
 import type { KnownSkill, SkillLibrary } from '#core/skills/skill-library.ts';
 import { builtIn } from '../hooks/built-in.ts';
 import type { Hook } from '../hooks/hook.ts';
-import type { HookCall, PromptSection } from '../hooks/turn-hooks.ts';
+import type { EndedCall, PromptSection } from '../hooks/turn-hooks.ts';
+import type { TurnWork } from '../turn/turn-deps.ts';
 import type { SkillFolders } from './skill-folders.ts';
 
 /** Characters of a description in the catalogue: some 50 to 100 tokens. */
 const descriptionMax = 400;
 const skillsShownMax = 60;
+/** Passes whose earlier calls are remembered. */
+const passesMax = 500;
 
 /** What skills have to do with a turn: the catalogue in the prompt, and the limits of those in use. */
-export function skillHooks(deps: { readonly library: SkillLibrary; readonly folders: SkillFolders }): readonly Hook[] {
+export function skillHooks(deps: {
+  readonly library: SkillLibrary;
+  readonly folders: SkillFolders;
+  /** Calls that earlier passes over the turn have ended, however many events ago. */
+  readonly earlierCalls: (work: TurnWork) => Promise<readonly EndedCall[]>;
+}): readonly Hook[] {
+  const earlier = new Map<string, Promise<readonly EndedCall[]>>();
+  /** Read once for each pass: what a pass itself does is in the calls it hands over. */
+  const earlierCalls = async (work: TurnWork): Promise<readonly EndedCall[]> => {
+    if (work.attempts <= 1) return [];
+    const key = `${work.turnId} ${work.attempts}`;
+    const known = earlier.get(key);
+    if (known !== undefined) return await known;
+    const reading = deps.earlierCalls(work);
+    earlier.set(key, reading);
+    reading.catch(() => earlier.delete(key));
+    const [oldest] = earlier.keys();
+    if (earlier.size > passesMax && oldest !== undefined) earlier.delete(oldest);
+    return await reading;
+  };
   return [
     {
       ...builtIn('skill-catalogue'),
@@ -25,7 +47,7 @@ export function skillHooks(deps: { readonly library: SkillLibrary; readonly fold
       ...builtIn('skill-limits'),
       beforeTool: async (call) => {
         if (call.tool === 'use_skill') return { action: 'continue' };
-        for (const name of skillsInUse(call)) {
+        for (const name of skillsInUse([...(await earlierCalls(call.work)), ...call.endedCalls()])) {
           // Suspended meanwhile, its limits cannot be told any more: changing a file must not lift them.
           const known = (await deps.library.forAgent(call.agent)).find((skill) => skill.name === name);
           if (known?.status.state !== 'ready') {
@@ -46,9 +68,9 @@ export function skillHooks(deps: { readonly library: SkillLibrary; readonly fold
 }
 
 /** Skills of which something was loaded in this turn, the instructions or a file. */
-function skillsInUse(call: HookCall): ReadonlySet<string> {
+function skillsInUse(calls: readonly EndedCall[]): ReadonlySet<string> {
   const names = new Set<string>();
-  for (const { tool, args, isError } of call.endedCalls()) {
+  for (const { tool, args, isError } of calls) {
     if (tool !== 'use_skill' || isError || typeof args !== 'object' || args === null) continue;
     const name: unknown = Reflect.get(args, 'name');
     if (typeof name === 'string') names.add(name);

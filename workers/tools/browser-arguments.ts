@@ -8,7 +8,9 @@ export const pageCharsMax = 12_000;
 const actionMs = 15_000;
 const navigateMs = 30_000;
 const downloadMs = 60_000;
+const waitMsMin = 100;
 const waitMsMax = 20_000;
+const pixelsMax = 100_000;
 const secondMs = 1000;
 
 const browserActions = [
@@ -40,12 +42,12 @@ export const browserParameters = z.strictObject({
     .describe('For navigate'),
   ref: z
     .string()
-    .regex(/^(f\d{1,6})?e\d{1,8}$/, 'no ref: take one from what read shows, such as e12')
+    .refine((ref) => /^(f\d{1,6})?e\d{1,8}$/.test(ref), 'no ref: take one from what read shows, such as e12')
     .optional()
     .describe('Element: its ref in the last read'),
   role: z
     .string()
-    .regex(/^[a-z]{1,40}$/, 'no ARIA role')
+    .refine((role) => /^[a-z]{1,40}$/.test(role), 'no ARIA role')
     .optional()
     .describe('Element: ARIA role, with name'),
   name: short.optional().describe('Element: accessible name, label or text'),
@@ -59,13 +61,13 @@ export const browserParameters = z.strictObject({
   values: z.array(short).min(1).max(50).optional().describe('select: options'),
   script: z.string().min(1).max(50_000).optional().describe('evaluate: JavaScript; its value is returned'),
   path: z.string().min(1).max(4096).optional().describe('upload: workspace file'),
-  pixels: z.int().min(-100_000).max(100_000).optional().describe('scroll: down, negative up'),
-  seconds: z.number().min(0.1).max(20).optional().describe('wait: at most'),
-  tab: z.int().min(1).max(100).optional().describe('tabs: switch to it'),
+  pixels: z.int().optional().describe('scroll: down, negative up'),
+  seconds: z.number().optional().describe('wait: at most, up to 20'),
+  tab: z.int().optional().describe('tabs: switch to it'),
   close: z.boolean().optional().describe('tabs: close it instead'),
   new_tab: z.boolean().optional().describe('navigate: in a new tab'),
   plain: z.boolean().optional().describe('read: running text instead of the element tree'),
-  offset: z.int().min(0).max(10_000_000).optional().describe('read: go on at this character'),
+  offset: z.int().optional().describe('read: go on at this character'),
   full_page: z.boolean().optional().describe('screenshot: beyond the window'),
   post: z.boolean().optional().describe('screenshot: also show it in the thread; default true'),
 });
@@ -94,7 +96,7 @@ export function planCommand(args: BrowserArguments, file = ''): PlannedCommand |
       return plan({
         action,
         isText: args.plain === true,
-        offset: args.offset ?? 0,
+        offset: Math.max(0, args.offset ?? 0),
         charsMax: pageCharsMax,
         ...onElement,
       });
@@ -111,7 +113,7 @@ export function planCommand(args: BrowserArguments, file = ''): PlannedCommand |
       if (args.values === undefined) return missing('select', 'values');
       return target === undefined ? element('select') : plan({ action, target, values: args.values });
     case 'scroll':
-      return plan({ action, pixels: args.pixels ?? 600, ...onElement });
+      return plan({ action, pixels: Math.min(Math.max(args.pixels ?? 600, -pixelsMax), pixelsMax), ...onElement });
     case 'evaluate':
       if (args.script === undefined) return missing('evaluate', 'script');
       return plan({ action, script: args.script, charsMax: outputCharactersMax });
@@ -121,7 +123,8 @@ export function planCommand(args: BrowserArguments, file = ''): PlannedCommand |
     case 'back':
       return plan({ action }, navigateMs);
     case 'wait': {
-      const waitMs = Math.min((args.seconds ?? (text === undefined ? 1 : 10)) * secondMs, waitMsMax);
+      const seconds = args.seconds ?? (text === undefined ? 1 : 10);
+      const waitMs = Math.min(Math.max(Math.round(seconds * secondMs), waitMsMin), waitMsMax);
       return plan({ action, waitMs, ...(text === undefined ? {} : { text }) }, waitMs + actionMs);
     }
     case 'download':

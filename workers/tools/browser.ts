@@ -159,7 +159,8 @@ async function withPage(run: Run, did: string, done: DriverDone): Promise<ToolRe
   return { text, isError: false };
 }
 
-function shown(did: string, { offset = 0, plain }: BrowserArguments, reply: DriverDone): string {
+function shown(did: string, { offset: from = 0, plain }: BrowserArguments, reply: DriverDone): string {
+  const offset = Math.max(0, from);
   const text = (reply.text ?? '').slice(0, pageCharsMax);
   const total = reply.textTotal ?? text.length;
   if (text !== '') return describeReply(did, reply, { text, offset, total });

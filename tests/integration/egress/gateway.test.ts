@@ -110,6 +110,16 @@ describe('what is let out', () => {
     expect(plain.connections).toBe(0);
   });
 
+  test('an upload that asks first is told to go on when it is allowed, and only then', async () => {
+    const stage = await open([rule({ methods: ['POST'], paths: ['/echo'] })]);
+    const ask = (path: string) =>
+      `POST http://api.test:${plain.port}${path} HTTP/1.1\r\nhost: api.test:${plain.port}\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi`;
+    const allowed = await stage.raw(ask('/echo'));
+    expect(allowed).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 /);
+    expect(await stage.raw(ask('/other'))).toMatch(/^HTTP\/1\.1 403 /);
+    expect(plain.requests.map(({ body }) => body)).toEqual(['hi']);
+  });
+
   test('redirects are handed back and not followed', async () => {
     const stage = await open([rule()]);
     const answer = await stage.ask(`http://api.test:${plain.port}/redirect?to=http://169.254.169.254/`);

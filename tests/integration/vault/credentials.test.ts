@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pino } from 'pino';
@@ -181,7 +181,6 @@ test('a new master key leaves every value as it was, and the old one opens nothi
   await set('one_token', 'value-of-one-token');
   await set('two_token', 'value-of-two-token');
   const sealed = await database.query<{ sealed: Buffer }>('select sealed from vault_version order by created_at');
-  const { readFileSync } = await import('node:fs');
   const oldKey = readFileSync(file, 'utf8');
   const { count, broken } = await rotateMaster({ db: database.db, kek, more: [] }, by);
   expect({ count, broken }).toEqual({ count: 2, broken: [] });
@@ -208,6 +207,29 @@ test('a rotation that ends half-way loses nothing, and another one ends it', asy
   await rotateMaster({ db: database.db, kek, more: [] }, by);
   expect(await open().resolve('half_token', use)).toBe(value);
   expect(await open().resolve('later_token', use)).toBe(value);
+});
+
+test('secrets that are set and used while two people rotate the master key all open afterwards', async () => {
+  const file = path.join(folder, 'busy-key');
+  kek = openFileKek({ file, mayCreate: true });
+  await set('busy_token');
+  const stop = new AbortController();
+  const used = (async () => {
+    while (!stop.signal.aborted) expect(await open().resolve('busy_token', use)).toBe(value);
+  })();
+  await Promise.all([
+    ...Array.from({ length: 12 }, async (_, index) => await set(`busy_token_${index}`, `${value}-${index}`)),
+    ...[0, 1].map(async () => {
+      for (let round = 0; round < 3; round += 1) await rotateMaster({ db: database.db, kek, more: [] }, by);
+    }),
+    ...Array.from({ length: 12 }, async (_, index) => await set(`busy_token_${index}`, `${value}-again-${index}`)),
+  ]);
+  stop.abort();
+  await used;
+  for (const { name } of await listSecrets(database.db)) {
+    await expect(open().resolve(name, use)).resolves.toContain(value);
+  }
+  expect(readFileSync(file, 'utf8').trim().split('\n')).toHaveLength(1);
 });
 
 test('a rotation says which rows are not as they were sealed, and keeps the key they may need', async () => {

@@ -34,7 +34,8 @@ describe('what the toolbox refused is told as what it is', () => {
 
   test('what is no refusal stays what it is', () => {
     const other = new Error('other');
-    for (const told of [refusedFile(other, 'a'), refusedCommand(other), refusedJob(other, 'j1')]) expect(told).toBe(other);
+    for (const told of [refusedFile(other, 'a'), refusedCommand(other), refusedJob(other, 'j1')])
+      expect(told).toBe(other);
   });
 
   test('a full disk says what to do', () => {

@@ -31,7 +31,8 @@ function stage() {
   const places = { bundled: path.join(root, 'none'), project, agentsFolder: undefined, agentsDir: root, revoked: [] };
   const library = new SkillLibrary(places);
   const folders = createSkillFolders({ log, library, findAgent: async () => agent });
-  const hooks = createHooks({ log }, skillHooks({ library, folders }));
+  const hooks = createHooks({ log }, skillHooks({ library, folders, earlierCalls: async () => earlier }));
+  const earlier: EndedCall[] = [];
   const add = async (name: string, options: Parameters<typeof writeSkill>[2]): Promise<string> => {
     const folder = writeSkill(project, name, options);
     const known = (await library.list()).find((skill) => skill.name === name);
@@ -44,7 +45,7 @@ function stage() {
     const given = await hooks.beforeTool(call, signal);
     return given.action === 'block' ? given.reason : given.action;
   };
-  return { library, hooks, add, verdict };
+  return { library, hooks, add, verdict, earlier };
 }
 
 const used = (name: string, rest: Partial<EndedCall> = {}): EndedCall => ({
@@ -67,6 +68,16 @@ test('a skill in use narrows the turn, one of its files counts, a call of it tha
   );
   expect(await verdict('exec', used('reader', { isError: true }))).toBe('continue');
   expect(await verdict('use_skill', used('reader'))).toBe('continue');
+});
+
+test('a skill that was used so long ago that the turn no longer reads of it still limits it', async () => {
+  const { add, hooks, earlier } = stage();
+  await add('reader', { frontMatter: 'allowed-tools: Read\n' });
+  earlier.push(used('reader'));
+  const first = hookCall({ agent, tool: 'exec', args: {} });
+  const again = { ...first, work: { ...first.work, attempts: 2 } };
+  expect(await hooks.beforeTool(first, signal)).toEqual({ action: 'continue' });
+  expect(await hooks.beforeTool(again, signal)).toMatchObject({ action: 'block' });
 });
 
 test('two skills in one turn narrow it to what both allow', async () => {
@@ -120,7 +131,7 @@ test('instructions that are too long are cut at a line with the place of the res
   expect(estimateTextTokens(text)).toBeLessThan(5_300);
   expect(text).toMatch(/well\.\n\n\[Cut here: .* The whole text is \/run\/host\/skills\/long\/SKILL\.md\.\]/);
   expect(text).toMatch(
-    /made for: Needs git\.[\s\S]*- references\/a\.md \(2 B\)\n- scripts\/x\.sh \(1 B, executable\)[\s\S]*only these tools may be called: read_file/,
+    /made for: Needs git\.[\s\S]*- references\/a\.md \(2 bytes\)\n- scripts\/x\.sh \(1 bytes, executable\)[\s\S]*only these tools may be called: read_file/,
   );
   expect(await tool.run({ name: 'long', file: './references/a.md' }, context)).toEqual({ text: 'A!', isError: false });
   expect(await tool.run({ name: 'long', file: '/run/host/skills/long/references/a.md' }, context)).toMatchObject({

@@ -136,7 +136,7 @@ test('a new master key wraps, the old one still opens until it is forgotten', as
   expect(await openSecret(kek, row)).toBe(value);
   const rewrapped = { ...row, ...(await rewrapKey(kek, row)) };
   expect(rewrapped.sealed).toBe(row.sealed);
-  await kek.forgetOld();
+  await kek.forgetOlder(renewed);
   expect(await openSecret(kek, rewrapped)).toBe(value);
   await expect(openSecret(kek, row)).rejects.toMatchObject({ code: 'vault.unavailable' });
   await expect(openSecret(kek, { ...row, kekId: rewrapped.kekId })).rejects.toMatchObject({ code: 'vault.tampered' });

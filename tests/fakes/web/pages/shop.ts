@@ -18,7 +18,7 @@ const teas = ['Sencha', 'Assam', 'Lapsang'];
 
 const pages: Readonly<Record<string, string>> = {
   '/': `<title>Tea shop</title>
-    <nav><a href="/about">About us</a> <a href="/prices.csv">Price list</a> <a href="/about" target="_blank">In a new tab</a></nav>
+    <nav><a href="/about">About us</a> <a href="/prices.csv">Price list</a> <a href="/endless.bin">All prices</a> <a href="/about" target="_blank">In a new tab</a></nav>
     <main><h1>Teas</h1>
     <form action="/found"><label>Search <input name="q"></label><button>Find</button></form>
     <ul>${teas.map((tea) => `<li><h2>${tea}</h2><button onclick="add('${tea}')">Add ${tea} to cart</button></li>`).join('')}</ul>
@@ -75,6 +75,16 @@ async function answer(request: IncomingMessage, response: ServerResponse, upload
     response.end('tea,price\nSencha,4\n');
     return;
   }
+  if (url.pathname === '/endless.bin') {
+    response.setHeader('content-disposition', 'attachment');
+    const part = Buffer.alloc(64 * 1024);
+    while (!response.destroyed) {
+      if (!response.write(part)) await new Promise((resolve) => response.once('drain', resolve).once('close', resolve));
+    }
+    return;
+  }
+  // Never answered.
+  if (url.pathname === '/silent') return;
   if (url.pathname === '/away') {
     response.writeHead(302, { location: url.searchParams.get('to') ?? '/' }).end();
     return;
