@@ -1,10 +1,10 @@
 import { appendAudit } from '../audit/append-audit.ts';
 import type { Tx } from '../kit/database.ts';
-import { AppError } from '../kit/errors.ts';
+import { AppError, isAppError } from '../kit/errors.ts';
 import type { KekSource } from './kek-source.ts';
 import { openSecret, sealSecret } from './seal-secret.ts';
 import { checkName, checkScope, checkValue, type SecretScope } from './secret.ts';
-import { insertVersion, lockMaster, lockSecret, selectNewest } from './vault-store.ts';
+import { insertVersion, lockMaster, lockSecret, selectLatest, selectNewest } from './vault-store.ts';
 
 /** Who sets a secret, and by what way. */
 export interface SetBy {
@@ -70,6 +70,7 @@ async function insert(
 ): Promise<SetOutcome> {
   const { name, scope } = secret;
   await lockMaster(tx, 'shared');
+  await requireSameKey(tx, kek);
   const { id, lastVersion } = await lockSecret(tx, name);
   const identity = { name, version: lastVersion + 1, ...scope };
   const sealed = await sealSecret(kek, identity, secret.value);
@@ -82,4 +83,24 @@ async function insert(
     },
   ]);
   return identity;
+}
+
+/**
+ * A process without the master key of the vault must not begin one of its own: whatever it sealed then, the others could
+ * not open.
+ */
+async function requireSameKey(tx: Tx, kek: KekSource): Promise<void> {
+  const latest = await selectLatest(tx);
+  if (latest === undefined) return;
+  try {
+    await openSecret(kek, latest);
+  } catch (err) {
+    // One row that somebody changed says nothing of the key.
+    if (isAppError(err, 'vault.tampered')) return;
+    if (!isAppError(err, 'vault.unavailable')) throw err;
+    throw new AppError('vault.unavailable', `The secrets that are there cannot be opened here. ${err.message}`, {
+      mend: `${err.mend ?? ''} If the master key is lost, remove them first with ./switchyard vault rm.`.trimStart(),
+      cause: err,
+    });
+  }
 }

@@ -34,6 +34,14 @@ export async function selectNewest(db: Db | Tx, name: string): Promise<SealedSec
   return rows[0] === undefined ? undefined : toSealed(rows[0]);
 }
 
+/** Any one version, the latest; undefined for an empty vault. */
+export async function selectLatest(tx: Tx): Promise<SealedSecret | undefined> {
+  const { rows } = await sql<VersionRow>`
+    select ${columns} from vault_secret s join vault_version v on v.secret_id = s.id order by v.created_at desc limit 1
+  `.execute(tx);
+  return rows[0] === undefined ? undefined : toSealed(rows[0]);
+}
+
 /** Every version, older ones too, in a stable order. */
 export async function selectVersions(db: Db | Tx): Promise<SealedSecret[]> {
   const { rows } = await sql<VersionRow>`

@@ -49,6 +49,8 @@ static void run_program(const int fds[3], int directory, char **argv, char **env
   prctl(PR_SET_DUMPABLE, 1);
   int adjust = open("/proc/self/oom_score_adj", O_WRONLY);
   if (adjust >= 0) (void)!write(adjust, "1000", 4);
+  // Whoever kills the supervisor kills the program with it: nothing runs on that nobody can end.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   setsid();
   bool is_ready = fchdir(directory) == 0;
   for (int i = 0; i < 3; i++) is_ready = dup2(fds[i], i) >= 0 && is_ready;

@@ -81,6 +81,10 @@ test('a server over pipes works in the session’s sandbox with an approval for 
   await product.presses(owner, owner, 'Approve');
   await product.hears(owner, /Noted\./, 40_000);
   expect(JSON.stringify(product.model.requests[1]?.body)).toContain('added');
+
+  const checked = await product.cli(['mcp', 'check', 'notes']);
+  expect(checked.stdout).toMatch(/add_note +approved/);
+  expect(checked.stdout).not.toContain('read_notes');
 });
 
 test('a question of a server waits for its person over a crash of the worker, and the call is finished once', async () => {

@@ -1,3 +1,8 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
@@ -98,6 +103,58 @@ print(json.load(urllib.request.urlopen('${inner('/echo')}'))['headers']['authori
     ['/by-tls', undefined],
     ['/echo', `Bearer ${secret}`],
   ]);
+});
+
+test('git clones and large files arrive: by the gateway’s name, and by a tunnel', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'sw-git-'));
+  const git = (...args: string[]) => execFileSync('git', ['-C', folder, ...args], { stdio: 'ignore' });
+  try {
+    git('init', '-q', '-b', 'main');
+    writeFileSync(path.join(folder, 'hello.txt'), 'from the repository\n');
+    git('add', '.');
+    git('-c', 'user.name=t', '-c', 'user.email=t@example.org', 'commit', '-qm', 'first');
+    git('update-server-info');
+    const files = readdirSync(path.join(folder, '.git'), { recursive: true, withFileTypes: true }).filter((file) =>
+      file.isFile(),
+    );
+    const answers = Object.fromEntries(
+      files.map((file) => {
+        const full = path.join(file.parentPath, file.name);
+        const bytes = readFileSync(full);
+        return [
+          `/repo.git/${path.relative(path.join(folder, '.git'), full)}`,
+          (_request: unknown, response: ServerResponse) => void response.end(bytes),
+        ];
+      }),
+    );
+    const missing = (_request: unknown, response: ServerResponse) => void response.writeHead(404).end();
+    await using server = await startUpstream({
+      tls: certificate,
+      answers: {
+        ...answers,
+        '/repo.git/objects/info/alternates': missing,
+        '/repo.git/objects/info/http-alternates': missing,
+      },
+    });
+    const sandbox = await open([{ host: 'files.test', ports: [server.port], methods: ['*'] }]);
+    const clone = async (url: string, into: string) =>
+      await run(sandbox, `git -c http.sslVerify=false clone -q ${url} ${into} && cat ${into}/hello.txt`, {
+        timeoutMs: 60_000,
+      });
+    expect((await clone(`http://gateway/files.test:${server.port}/repo.git`, 'one')).output).toContain(
+      'from the repository',
+    );
+    expect((await clone(`https://files.test:${server.port}/repo.git`, 'two')).output).toContain('from the repository');
+    const refused = await clone('https://other.test/repo.git', 'three');
+    expect(refused.output).toMatch(/403/);
+    // A larger file, as packages are.
+    const big = await run(sandbox, `curl -sSk https://files.test:${server.port}/big?bytes=30000000 | wc -c`, {
+      timeoutMs: 60_000,
+    });
+    expect(big.output.trim()).toBe('30000000');
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test('there is no other way out: no route, no name server, no raw packets, no other address through the proxy', async () => {

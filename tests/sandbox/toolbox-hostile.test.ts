@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, vi } from 'vitest';
 import { attack } from '#tests/support/attack.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
+import { protocolVersion } from '#workers/sandbox/toolbox-protocol.ts';
 
 let stage: SandboxStage;
 
@@ -47,7 +48,7 @@ while s is None:
   try:
     t = socket.socket(socket.AF_UNIX); t.connect(place); s = t
   except OSError: time.sleep(0.002)
-s.sendall(frame({'hello': 'switchyard-toolbox', 'version': 2}))
+s.sendall(frame({'hello': 'switchyard-toolbox', 'version': ${protocolVersion}}))
 asked = take(s)
 if mode == 'silent': time.sleep(1000)
 if mode == 'nonsense': s.sendall(b'\\xff' * 1000)
@@ -143,6 +144,26 @@ describe('a program of the agent in the place of the toolbox', () => {
 });
 
 describe('a toolbox the agent tampers with', () => {
+  attack(
+    'toolbox',
+    'a command and a job kill their own supervisors',
+    'a program dies with its supervisor',
+    async () => {
+      const sandbox = await stage.open(stage.worker(), stage.newSession());
+      const result = await run(sandbox, 'kill -9 $PPID; sleep 0.3; touch ran-on; sleep 5001');
+      expect(result).toMatchObject({ ended: 'exit', exitCode: 137 });
+      const { id } = await sandbox.startJob({
+        command: 'kill -9 $PPID; sleep 0.3; touch ran-on; sleep 5001',
+        timeoutMs: 60_000,
+        signal,
+      });
+      await vi.waitFor(async () => expect((await sandbox.listJobs(signal)).at(-1)?.state).toBe('ended'), 5000);
+      expect((await sandbox.stopJob(id, signal)).exitCode).toBe(137);
+      await delay(500);
+      expect((await run(sandbox, 'ls ran-on 2>/dev/null; pgrep -fx "sleep 5001"')).output).toBe('');
+    },
+  );
+
   attack(
     'toolbox',
     'the agent stops the toolbox with SIGSTOP',

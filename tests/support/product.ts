@@ -228,7 +228,9 @@ export class Product implements AsyncDisposable {
     const ids = await docker(['ps', '-aq', '--filter', label]);
     if (ids.length > 0) await docker(['rm', '-f', ...ids]);
     // A worker that was killed while a container started leaves its mount to the next sweep, which here never comes.
-    const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').map((line) => line.split(' ')[4] ?? '');
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .map((line) => line.split(' ')[4] ?? '');
     for (const place of mounts.filter((each) => each.startsWith(`${this.folder}/`))) spawnSync('umount', ['-l', place]);
     const sessions = await this.database.query<{ id: string }>('select id from session');
     const volumes = new Set(await docker(['volume', 'ls', '-q']));

@@ -51,10 +51,10 @@ export class HookThread implements AsyncDisposable {
     const id = ++this.#lastId;
     const answer = Promise.withResolvers<unknown>();
     this.#waiting.set(id, { worker, ...answer });
-    const timer = setTimeout(() => {
+    const timer = afterMessages(bounds.timeoutMs, () => {
       answer.reject(new AppError('hook.invalid', `It took longer than ${bounds.timeoutMs / 1000} s.`));
       void this.#revive(worker);
-    }, bounds.timeoutMs);
+    });
     const stop = (): void => answer.reject(new AppError('turn.cancelled', 'The turn was stopped.'));
     bounds.signal?.addEventListener('abort', stop, { once: true });
     try {
@@ -64,7 +64,7 @@ export class HookThread implements AsyncDisposable {
       this.#send(worker, { kind: 'cut', id });
       throw err;
     } finally {
-      clearTimeout(timer);
+      timer.cancel();
       bounds.signal?.removeEventListener('abort', stop);
       this.#waiting.delete(id);
     }
@@ -174,9 +174,9 @@ export class HookThread implements AsyncDisposable {
   /** Ends a thread that does not even answer a ping: a loop without end lets nothing else in. */
   async #revive(worker: Worker): Promise<void> {
     const pong = new Promise<boolean>((resolve) => {
-      const timer = setTimeout(() => resolve(false), pongMs);
+      const timer = afterMessages(pongMs, () => resolve(false));
       this.#pongs.push(() => {
-        clearTimeout(timer);
+        timer.cancel();
         resolve(true);
       });
     });
@@ -193,4 +193,23 @@ export class HookThread implements AsyncDisposable {
       if (waiting.worker === worker) waiting.reject(new AppError('hook.invalid', 'The hooks ended their thread.'));
     }
   }
+}
+
+/**
+ * Runs something after a time, behind the messages that have arrived by then: where this thread itself was busy, an answer
+ * that came in time would otherwise count as late.
+ */
+function afterMessages(ms: number, run: () => void): { cancel(): void } {
+  let isCancelled = false;
+  const timer = setTimeout(() => {
+    setImmediate(() => {
+      if (!isCancelled) run();
+    });
+  }, ms);
+  return {
+    cancel: () => {
+      isCancelled = true;
+      clearTimeout(timer);
+    },
+  };
 }

@@ -50,7 +50,7 @@ export function engineStatus(err: unknown): number | undefined {
   return typeof err.statusCode === 'number' ? err.statusCode : undefined;
 }
 
-const imageMend = 'Build it with ./switchyard sandbox build.';
+const imageMend = 'Build it with ./switchyard sandbox build --all.';
 
 /** The error for an image the engine does not have. */
 export function imageMissing(image: string, cause?: unknown): AppError {

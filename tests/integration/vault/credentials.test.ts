@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pino } from 'pino';
@@ -154,6 +154,18 @@ test('a secret sealed with another master key is refused with what to do', async
     code: 'vault.unavailable',
     mend: expect.stringContaining('Bring the file back') as string,
   });
+});
+
+test('a process without the master key of the vault sets nothing, and makes no key of its own', async () => {
+  await set('earlier_token');
+  const file = path.join(folder, 'second-host', 'master-key');
+  kek = openFileKek({ file, mayCreate: true });
+  await expect(set('later_token')).rejects.toMatchObject({
+    code: 'vault.unavailable',
+    mend: expect.stringContaining('If the master key is lost, remove them first') as string,
+  });
+  expect(existsSync(file)).toBe(false);
+  expect((await listSecrets(database.db)).map(({ name }) => name)).toEqual(['earlier_token']);
 });
 
 test('two who set a secret at once make two versions', async () => {

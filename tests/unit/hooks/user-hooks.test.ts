@@ -135,6 +135,17 @@ test('a hook that waits, computes or ends for ever is cut: its call is blocked a
   await expect.poll(async () => await verdict('fine'), { timeout: 15_000 }).toBe('continue');
 }, 60_000);
 
+test('an answer that came while the worker itself was busy is not late', async () => {
+  const { hooks } = await load("export const hooks = { name: 'x', before_tool: () => undefined };", 100);
+  const all = createHooks({ log }, hooks);
+  await all.beforeTool(hookCall(), signal);
+  const verdict = all.beforeTool(hookCall(), signal);
+  // The question is on its way; then nothing else runs here for longer than an answer may take.
+  await new Promise((resolve) => setImmediate(resolve));
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+  expect(await verdict).toEqual({ action: 'continue' });
+});
+
 test('files that change while the worker runs are not taken for those it began with', async () => {
   const folder = write({
     'hooks.ts': "export const hooks = { name: 'x', before_tool: (call) => call.args.die && process.exit() };",
