@@ -145,7 +145,7 @@ async function rotateAll(deps: CliDeps): Promise<void> {
     { db: database.db, kek: deps.openKek(), more: [rewrapLogins] },
     by,
   );
-  printLine(deps.terminal, `Wrapped anew: ${count} keys, under ${kekId}.`);
+  printLine(deps.terminal, `Wrapped anew: ${count} ${count === 1 ? 'key' : 'keys'}, under ${kekId}.`);
   if (broken.length === 0) return;
   deps.terminal.stderr.write(`Not as they were sealed, and left alone: ${broken.join(', ')}.\n`);
   deps.terminal.stderr.write(

@@ -50,6 +50,7 @@ const serverSchema = z.strictObject({
 
 type ServerSetting = z.infer<typeof serverSchema>;
 
+const secretName = /(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$/i;
 const ofCommands = ['files', 'environment'] as const;
 const ofAddresses = ['auth', 'allow_private', 'oauth'] as const;
 
@@ -72,6 +73,13 @@ export const mcpServersSchema = z.record(
     }
     if (url !== undefined && server.allow_private !== true && !url.startsWith('https:')) {
       add('url', 'must be https, or say allow_private: true');
+    }
+    const secret = Object.keys(server.environment ?? {}).find((name) => secretName.test(name));
+    if (secret !== undefined) {
+      add(
+        'environment',
+        `${secret} looks like a secret, and the agent's own code could read it; such a server has to run elsewhere`,
+      );
     }
     const program = command?.[0] ?? '';
     if (/(?:^|\/)(?:npx|bunx|uvx|pnpx)$/.test(program)) {

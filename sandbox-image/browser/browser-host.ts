@@ -22,6 +22,7 @@ const actionMs = 5_000;
 const navigationMs = 20_000;
 const titleMs = 300;
 const stuckMs = 1_000;
+const windowMs = 3_000;
 
 /** What a page cannot have: ways to talk past the proxy, and prompts nobody would answer. */
 const withoutPeerConnections = `for (const name of ['RTCPeerConnection', 'webkitRTCPeerConnection', 'RTCDataChannel'])
@@ -61,6 +62,8 @@ export class BrowserHost {
   #current: Page | undefined;
   #notices: string[] = [];
   #status = new WeakMap<Page, number>();
+  /** Windows that pages have opened and that are not there yet. */
+  #windowsUnderWay = 0;
 
   private constructor(browser: Browser, context: BrowserContext, folder: string) {
     this.#browser = browser;
@@ -140,6 +143,15 @@ export class BrowserHost {
 
   switchTo(page: Page): void {
     this.#current = page;
+  }
+
+  /** Waits for the tabs that pages are opening right now. */
+  async tabsArrived(): Promise<void> {
+    const deadline = performance.now() + windowMs;
+    while (this.#windowsUnderWay > 0 && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    this.#windowsUnderWay = 0;
   }
 
   noteStatus(page: Page, status: number): void {
@@ -223,12 +235,23 @@ export class BrowserHost {
       this.#downloads.push({ download, isTaken: false });
       this.notice(`A download began: ${download.suggestedFilename()}. Fetch it with action download.`);
     });
+    void this.#watchWindows(page).catch(() => undefined);
     page.on('popup', (popup) => {
+      this.#windowsUnderWay = Math.max(0, this.#windowsUnderWay - 1);
       this.#adopt(popup);
       if (!this.#pages.includes(popup)) return;
       this.#current = popup;
       this.notice('A new tab was opened and is the current one now.');
     });
+  }
+
+  /** The tab itself comes a good while after the page has asked for it. */
+  async #watchWindows(page: Page): Promise<void> {
+    const terminal = await this.#context.newCDPSession(page);
+    terminal.on('Page.windowOpen', () => {
+      this.#windowsUnderWay += 1;
+    });
+    await terminal.send('Page.enable');
   }
 
   #forget(page: Page): void {

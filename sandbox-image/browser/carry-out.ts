@@ -394,6 +394,7 @@ async function settled(host: BrowserHost, page: Page, act: () => Promise<void>):
   try {
     await act();
     await delay(beginMs);
+    await host.tabsArrived();
     if (isOnTheWay) await Promise.race([arrived, delay(arriveMs)]);
   } finally {
     page.off('request', begin);

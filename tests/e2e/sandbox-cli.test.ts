@@ -53,6 +53,10 @@ test('an operator finds a session’s sandbox, looks into it, reads what happene
     stderr: expect.stringMatching(/needs a terminal.*-c/s),
   });
 
+  const typed = 'echo typed-$((40+2)); stty size; exit 5\n';
+  const shell = await product.cli(['sandbox', 'shell', short], typed, { isTerminal: true });
+  expect(shell).toMatchObject({ code: 5, stdout: expect.stringContaining('typed-42') });
+
   const logs = await product.cli(['sandbox', 'logs', short]);
   expect(logs.stdout).toMatch(/core +local +started +Ready after \d+ ms/);
   expect(logs.stdout).toMatch(/Now: core [0-9a-f]{12} on local: (running|paused)/);

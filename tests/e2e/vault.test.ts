@@ -1,4 +1,5 @@
-import { chmodSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { owner, Product } from '../support/product.ts';
@@ -182,6 +183,34 @@ test('the whole life of a secret at the command line, which never shows it', asy
 
   expect(places({ said: said.join('\n'), database: await dump(product) }, value)).toEqual([]);
   expect((await product.cli(['audit', 'verify'])).code).toBe(0);
+}, 300_000);
+
+test('a program keeps the master key, and no file of ours has it', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'sw-kms-'));
+  const program = path.join(folder, 'kms.mjs');
+  writeFileSync(
+    program,
+    `let input = ''; for await (const chunk of process.stdin) input += chunk;
+     const bytes = Buffer.from(input, 'base64').map((byte) => byte ^ 0x5a);
+     process.stdout.write(Buffer.from(bytes).toString('base64'));`,
+  );
+  await using product = await Product.prepare({
+    agents: [assistant],
+    env: { SWITCHYARD_KMS_COMMAND: `${process.execPath} ${program}` },
+  });
+  expect(await product.cli(['vault', 'set', 'kms_token', '--agent', 'assistant'], value)).toMatchObject({ code: 0 });
+  expect(await product.cli(['vault', 'rotate', '--master'])).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^Wrapped anew: 1 key, under command:[0-9a-f]{16}\.\n$/) as string,
+  });
+  expect(await product.cli(['vault', 'scope', 'kms_token', '--host', 'api.example.org'])).toMatchObject({ code: 0 });
+  expect(existsSync(path.join(product.folder, 'data', 'master-key'))).toBe(false);
+  writeFileSync(program, 'process.exit(9);');
+  expect(await product.cli(['vault', 'rotate', 'kms_token'], value)).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('SWITCHYARD_KMS_COMMAND (unwrap) ended with code 9.') as string,
+  });
+  rmSync(folder, { recursive: true });
 }, 300_000);
 
 test('a secret typed in a chat is kept, deleted there, and known to every process at once', async () => {

@@ -162,12 +162,15 @@ export class Product implements AsyncDisposable {
     return end;
   }
 
-  /** Runs one command of the command line to its end, with this text on its standard input. */
+  /** Runs one command of the command line to its end, with this text on its standard input, or typed at a terminal. */
   async cli(
     args: readonly string[],
     input = '',
+    { isTerminal = false }: { readonly isTerminal?: boolean } = {},
   ): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
-    const child = spawn(process.execPath, [path.join(root, 'app/switchyard.main.ts'), ...args], {
+    const program = [process.execPath, path.join(root, 'app/switchyard.main.ts'), ...args];
+    const words = isTerminal ? ['script', '-qfec', program.join(' '), '/dev/null'] : program;
+    const child = spawn(words[0] ?? '', words.slice(1), {
       cwd: this.folder,
       env: this.#env,
       stdio: ['pipe', 'pipe', 'pipe'],

@@ -193,6 +193,8 @@ export class OrphanSweep {
     try {
       if ((await this.#options.adopt(orphan)).isPaused) result.paused++;
     } catch (err) {
+      // A session that was opened meanwhile took it from us: what stands in the folder is that session's.
+      if (this.#options.ownKeys().has(orphan.key) || (await this.#hasWorker(orphan))) return;
       this.#deps.log.debug({ err, container: container.Id }, 'orphaned sandbox does not answer');
       await this.#remove(orphan, false);
       result.removed++;

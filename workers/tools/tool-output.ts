@@ -25,9 +25,14 @@ export function clipped(text: string): string {
   return `${plain.slice(0, half).toWellFormed()}\n… ${left} characters not shown here …\n${plain.slice(-half).toWellFormed()}`;
 }
 
-/** A file's name on one line: one with a line break or another control character is shown as JSON. */
+/** What moves a cursor, breaks a line, turns the direction of reading, or is not seen at all. */
+const unseen = /[\p{Cc}\p{Zl}\p{Zp}\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu;
+
+/** A file's name on one line: one with a character that nobody sees is shown as JSON, such characters escaped. */
 export function shownName(name: string): string {
-  return /[\u0000-\u001f\u007f-\u009f]/.test(name) ? JSON.stringify(name) : name;
+  if (name.search(unseen) === -1) return name;
+  // JSON itself leaves most of them as they are.
+  return JSON.stringify(name).replaceAll(unseen, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /** Cuts the middle out of a text above the limit and says how much; beginnings name things, endings hold errors. */

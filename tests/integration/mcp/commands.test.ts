@@ -1,12 +1,12 @@
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { loadProjectAgents } from '#app/load-project-agents.ts';
 import type { CliDeps } from '#cli/cli-deps.ts';
 import { runProgram } from '#cli/run-program.ts';
 import { newId } from '#core/kit/ids.ts';
 import { type OAuthFake, startOAuth } from '#tests/fakes/mcp/oauth-server.ts';
 import { toolServer, toolServerState } from '#tests/fakes/mcp/tool-server.ts';
 import { McpStage, type McpWorker } from '#tests/support/mcp-stage.ts';
-import { loadProjectAgents } from '../../../app/load-project-agents.ts';
 
 const repository = path.resolve(import.meta.dirname, '../../..');
 

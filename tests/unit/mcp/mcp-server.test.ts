@@ -14,6 +14,7 @@ test.each([
   ['files of an address', { url: 'https://a.example', files: 'x' }, /goes with a command/],
   ['a login of a command', { command: ['node'], auth: 'oauth' }, /goes with a url/],
   ['a key in the file', { url: 'https://a.example', auth: 'Bearer abc' }, /is none, oauth or credential/],
+  ['a secret in the container', { command: ['node'], environment: { GITHUB_TOKEN: 'x' } }, /own code could read it/],
   ['npx', { command: ['/usr/bin/npx', '-y', 'x'] }, /fetches code at each start/],
   ['a risk nobody knows', { command: ['node'], risk: 'none' }, /risk/],
 ])('%s is refused with the reason', (_name, setting, reason) => {
