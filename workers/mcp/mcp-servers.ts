@@ -138,7 +138,11 @@ export class McpServers implements AsyncDisposable {
     if (spec.kind === 'browser') return;
     for (const name of await this.#deps.serversOf(spec.agent)) {
       const server = this.#deps.servers.get(name);
-      if (server?.kind === 'stdio') await this.placeFiles(server, directory);
+      if (server?.kind !== 'stdio') continue;
+      await this.placeFiles(server, directory).catch((err: unknown) => {
+        // Its tools fail and say so; the agent's other hands are not to be missed for it.
+        this.#deps.log.warn({ err, server: name }, 'the files of an mcp server are missing');
+      });
     }
   };
 

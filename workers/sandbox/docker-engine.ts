@@ -50,6 +50,24 @@ export function engineStatus(err: unknown): number | undefined {
   return typeof err.statusCode === 'number' ? err.statusCode : undefined;
 }
 
+/** Repository, tag and digest as engines write them, or an id. Source: the reference grammar of OCI distribution. */
+const imageName =
+  /^(?=.{1,512}$)(?:sha256:[0-9a-f]{64}|(?:[\w-]+(?:\.[\w-]+)*(?::\d{1,5})?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?)$/;
+
+/**
+ * An image of the engine by its name. The client puts names into the path of a request as they are, and the engine
+ * answers a path with `..` or `//` by a redirect, which the client follows to whatever host comes out of it.
+ * @throws AppError `image.invalid` for what is no name of an image.
+ */
+export function imageNamed(engine: Docker, image: string): Docker.Image {
+  if (!imageName.test(image) || /\.\.|\/\//.test(image)) {
+    throw new AppError('image.invalid', `${JSON.stringify(image.slice(0, 100))} is no name of an image.`, {
+      mend: 'Write it as name:tag, such as switchyard-sandbox:latest.',
+    });
+  }
+  return engine.getImage(image);
+}
+
 const imageMend = 'Build it with ./switchyard sandbox build --all.';
 
 /** The error for an image the engine does not have. */

@@ -1,7 +1,7 @@
 import type Docker from 'dockerode';
 import { z } from 'zod';
 import { AppError } from '#core/kit/errors.ts';
-import { engineStatus, imageMissing, isEngineAway, openEngine, toEngineError } from './docker-engine.ts';
+import { engineStatus, imageMissing, imageNamed, isEngineAway, openEngine, toEngineError } from './docker-engine.ts';
 import { requireSandboxImage } from './sandbox-image-label.ts';
 
 /** How long an image's id is believed: a rebuilt image then gives new containers. */
@@ -59,7 +59,7 @@ export class DockerHost {
     const known = this.#imageIds.get(image);
     if (known !== undefined && performance.now() - known.at < imageIdMs) return known.id;
     try {
-      const { Id: id, Config: config } = await this.engine.getImage(image).inspect();
+      const { Id: id, Config: config } = await imageNamed(this.engine, image).inspect();
       requireSandboxImage(image, config.Labels);
       this.#imageIds.set(image, { id, at: performance.now() });
       return id;

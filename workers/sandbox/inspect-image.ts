@@ -1,6 +1,6 @@
 import type Docker from 'dockerode';
 import { AppError } from '#core/kit/errors.ts';
-import { engineStatus, imageMissing, removeContainer, toEngineError } from './docker-engine.ts';
+import { engineStatus, imageMissing, imageNamed, removeContainer, toEngineError } from './docker-engine.ts';
 import { requireSandboxImage } from './sandbox-image-label.ts';
 import { seccompProfile } from './seccomp-profile.ts';
 
@@ -79,7 +79,7 @@ export async function readBill(engine: Docker, image: string): Promise<string> {
 
 async function find(engine: Docker, image: string): Promise<Docker.ImageInspectInfo> {
   try {
-    return await engine.getImage(image).inspect();
+    return await imageNamed(engine, image).inspect();
   } catch (err) {
     throw engineStatus(err) === 404 ? imageMissing(image, err) : toEngineError(err);
   }

@@ -6,6 +6,8 @@ import type { SandboxSpec } from './sandbox.ts';
 
 /** Latest sessions that decide which containers are kept ready. */
 const rememberedMax = 8;
+/** A worker that starts has other things to do first. */
+const firstMs = 1_000;
 /** A session that has just taken a container has work for this machine; the next container comes a little later. */
 const refillMs = 500;
 /** How long to leave an engine alone that could not make a container. */
@@ -113,6 +115,7 @@ export class WarmPool implements AsyncDisposable {
 
   async #fill(): Promise<void> {
     const { signal } = this.#stop;
+    await sleep(firstMs, signal);
     while (!signal.aborted) {
       const bell = this.#bell.promise;
       const isFilled = await this.#round().then(

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { stricterPaths } from './path-rules.ts';
 import type { Tool } from './tool.ts';
-import { plainOutput, truncateMiddle } from './tool-output.ts';
+import { plainOutput, shownName, truncateMiddle } from './tool-output.ts';
 
 const matchesMax = 200;
 const contextMax = 10;
@@ -43,7 +43,9 @@ export function searchFilesTool(): Tool<z.infer<typeof parameters>> {
       const lines = matches
         .filter((match) => !hidden.has(match.path))
         .map(({ path: file, line, text, isContext }) =>
-          isContext === true ? `${file}-${line}- ${plainOutput(text)}` : `${file}:${line}: ${plainOutput(text)}`,
+          isContext === true
+            ? `${shownName(file)}-${line}- ${plainOutput(text)}`
+            : `${shownName(file)}:${line}: ${plainOutput(text)}`,
         );
       if (isTruncated) lines.push(`[there are more than ${matches.length} lines; narrow the pattern, path or glob]`);
       if (hidden.size > 0) lines.push(`[${hidden.size} files left out: they need a permission of their own]`);

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
 import { decideTools } from '#core/mcp/decide-tools.ts';
 import { answerQuestion } from '#core/questions/answer-question.ts';
 import { questionCardKey } from '#core/questions/question.ts';
@@ -113,6 +114,17 @@ test('files of a server that link out of their folder are refused', async () => 
   symlinkSync('/etc/passwd', path.join(folder, 'out'));
   await expect(keepServerFiles(folder, path.join(stage.folder, 'kept'))).rejects.toThrow(/out links out of it/);
   rmSync(folder, { recursive: true });
+});
+
+test('a server whose files are missing costs its own tools and not the container', async () => {
+  const worker = stage.worker({ fake: { command: good, files: 'missing' }, other: { command: good } });
+  const limits = sandboxLimitsSchema.parse({});
+  await worker.clients.prepareFolder({ sessionId: 's', agent: 'tester', limits }, path.join(stage.folder, 'host'));
+  await expect(worker.look('fake')).rejects.toMatchObject({ code: 'config.invalid' });
+  await worker.look('other');
+  await approveAll('other');
+  const work = await stage.turn(await stage.session());
+  expect([...(await worker.tools(work)).keys()]).toEqual(['other__echo', 'other__slow']);
 });
 
 test('kept files are those that were looked at, whatever becomes of the folder', async () => {
