@@ -201,9 +201,7 @@ export const configFileSchema = z.strictObject({
           longer_than: span.optional(),
         })
         .prefault({}),
-      recovery: z
-        .strictObject({ retries: z.int().min(0).max(10).default(0), after: span.default('30s') })
-        .prefault({}),
+      recovery: z.strictObject({ retries: z.int().min(0).max(10).default(0), after: span.default('30s') }).prefault({}),
     })
     .prefault({}),
   /** Servers whose tools agents may use; the meaning of each key is in core/mcp/mcp-server.ts. */

@@ -48,11 +48,11 @@ export const settingsSchema = z.object({
     mend: 'Set a folder with *.md files.',
   }),
   SWITCHYARD_SKILLS_DIR: note(z.string().default('skills'), {
-    what: 'Folder of the project\'s skills; relative to the project.',
+    what: "Folder of the project's skills; relative to the project.",
     mend: 'Set a folder whose folders have a SKILL.md each.',
   }),
   SWITCHYARD_HOOKS_DIR: note(z.string().default('hooks'), {
-    what: 'Folder of the project\'s own hooks (*.ts); hooks.ts beside it counts too. Relative to the project.',
+    what: "Folder of the project's own hooks (*.ts); hooks.ts beside it counts too. Relative to the project.",
     mend: 'Set a folder with *.ts files.',
   }),
   SWITCHYARD_CONFIG: note(z.string().default('switchyard.yaml'), {

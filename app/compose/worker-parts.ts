@@ -149,7 +149,10 @@ function openSandboxes(
   prepareFolders: readonly PrepareSandboxFolder[],
   openGateway: OpenGateway,
 ): DockerSandboxes {
-  return new DockerSandboxes({ log, places: openPlaces({ db }) }, { ...sandboxOptions(config), prepareFolders, openGateway });
+  return new DockerSandboxes(
+    { log, places: openPlaces({ db }) },
+    { ...sandboxOptions(config), prepareFolders, openGateway },
+  );
 }
 
 function createTurnDeps(

@@ -50,7 +50,9 @@ export async function loadAgents(options: LoadOptions): Promise<readonly AgentPr
       }
       const stranger = parsed.profile.mcp.find((name) => options.knownServers?.includes(name) === false);
       if (stranger !== undefined) {
-        problems.push(`${source}:1:1 unknown MCP server "${stranger}"${didYouMean(stranger, options.knownServers ?? [])}`);
+        problems.push(
+          `${source}:1:1 unknown MCP server "${stranger}"${didYouMean(stranger, options.knownServers ?? [])}`,
+        );
       }
       byName.set(parsed.profile.name, parsed.profile);
     }

@@ -163,7 +163,10 @@ function checkEgress(profile: AgentFrontMatter, add: (path: Path, message: strin
   egress.forEach((rule, index) => {
     for (const { key, message } of ruleProblems(rule)) add(['egress', index, key], message);
     if (rule.from === 'sandbox' && sandbox.network === 'none') {
-      add(['egress', index, 'from'], 'this rule is for the sandbox, which has no network; set sandbox: { network: gateway }');
+      add(
+        ['egress', index, 'from'],
+        'this rule is for the sandbox, which has no network; set sandbox: { network: gateway }',
+      );
     }
   });
   if (sandbox.network === 'gateway' && !egress.some((rule) => rule.from !== 'tools')) {

@@ -24,8 +24,12 @@ const shell = async (command: string, timeoutMs = 20_000): Promise<string> =>
 const python = async (script: string): Promise<string> =>
   (await run(sandbox, 'python3 -', { stdin: script })).output.trim();
 
-attack('resources', '31: an archive that unpacks to gigabytes', 'it ends where the disk of the agent ends', async () => {
-  const said = await python(`
+attack(
+  'resources',
+  '31: an archive that unpacks to gigabytes',
+  'it ends where the disk of the agent ends',
+  async () => {
+    const said = await python(`
 import zipfile, os, errno
 with zipfile.ZipFile('/workspace/bomb.zip', 'w', zipfile.ZIP_DEFLATED) as z:
     for i in range(4): z.writestr(f'part{i}', bytes(64 << 20))
@@ -33,17 +37,22 @@ print('small', os.path.getsize('/workspace/bomb.zip') < 1 << 20)
 try: zipfile.ZipFile('/workspace/bomb.zip').extractall('/tmp/out'); print('WHOLE')
 except OSError as err: print(errno.errorcode[err.errno])
 `);
-  expect(said).toBe('small True\nENOSPC');
-  expect(await shell('rm -rf /tmp/out /workspace/bomb.zip; echo on')).toBe('on\n');
-});
+    expect(said).toBe('small True\nENOSPC');
+    expect(await shell('rm -rf /tmp/out /workspace/bomb.zip; echo on')).toBe('on\n');
+  },
+);
 
 attack('resources', '32: shared memory filled', 'it has an end and is charged to the container', async () => {
   const said = await shell('head -c 100000000 /dev/zero > /dev/shm/x; du -m /dev/shm/x | cut -f1; rm /dev/shm/x');
-  expect(said).toMatch(/No space left[^]*\n1[0-6]\n$/);
+  expect(said).toMatch(/No space left.*\n1[0-6]\n$/s);
 });
 
-attack('resources', '36: a process that starts itself anew without end', 'processes are counted; the kill of all agents’ ends it', async () => {
-  const spawner = `
+attack(
+  'resources',
+  '36: a process that starts itself anew without end',
+  'processes are counted; the kill of all agents’ ends it',
+  async () => {
+    const spawner = `
 import os
 try: os.setsid()
 except OSError: pass
@@ -52,14 +61,19 @@ while True:
         if os.fork() == 0: os.execv('/usr/bin/python3', ['python3', '/tmp/spawn.py'])
     except OSError: pass
 `;
-  await run(sandbox, 'cat > /tmp/spawn.py', { stdin: spawner });
-  const result = await run(sandbox, 'python3 /tmp/spawn.py', { timeoutMs: 1_500 });
-  expect(result.ended).toBe('timeout');
-  await vi.waitFor(async () => expect(await shell('pgrep -fc "[s]pawn.py"; true')).toBe('0\n'), 15_000);
-});
+    await run(sandbox, 'cat > /tmp/spawn.py', { stdin: spawner });
+    const result = await run(sandbox, 'python3 /tmp/spawn.py', { timeoutMs: 1_500 });
+    expect(result.ended).toBe('timeout');
+    await vi.waitFor(async () => expect(await shell('pgrep -fc "[s]pawn.py"; true')).toBe('0\n'), 15_000);
+  },
+);
 
-attack('resources', '37: two programs that compute without end', 'processor time is bounded for all of them together', async () => {
-  const said = await python(`
+attack(
+  'resources',
+  '37: two programs that compute without end',
+  'processor time is bounded for all of them together',
+  async () => {
+    const said = await python(`
 import os, time
 begin = time.monotonic()
 children = []
@@ -73,57 +87,78 @@ for pid in children: os.waitpid(pid, 0)
 used = os.times()
 print(round((used.children_user + used.children_system) / (time.monotonic() - begin), 2))
 `);
-  // Half a processor; without the bound two programs would use more than one wherever there are two.
-  expect(Number(said)).toBeLessThan(0.75);
-});
+    // Half a processor; without the bound two programs would use more than one wherever there are two.
+    expect(Number(said)).toBeLessThan(0.75);
+  },
+);
 
 attack('resources', '37: more memory than there is', 'the kernel ends it inside; the worker says memory', async () => {
-  const result = await run(sandbox, `python3 -c 'x = bytearray(900 << 20)
-for i in range(0, len(x), 4096): x[i] = 1'`);
+  const result = await run(
+    sandbox,
+    `python3 -c 'x = bytearray(900 << 20)
+for i in range(0, len(x), 4096): x[i] = 1'`,
+  );
   expect(result.ended).toBe('oom');
   expect(await shell('echo on')).toBe('on\n');
 });
 
-attack('resources', '39: one line of a hundred megabytes, and noise', 'output is cut in the container; the worker does not grow', async () => {
-  const before = process.memoryUsage().rss;
-  const line = await run(sandbox, `head -c 100000000 /dev/zero | tr '\\0' x`);
-  expect(line.output.length).toBeLessThan(70_000);
-  expect(line.droppedBytes).toBeGreaterThan(99_000_000);
-  const noise = await run(sandbox, 'head -c 20000000 /dev/urandom');
-  expect(noise.output.length).toBeLessThan(70_000);
-  expect(process.memoryUsage().rss - before).toBeLessThan(100 << 20);
-});
+attack(
+  'resources',
+  '39: one line of a hundred megabytes, and noise',
+  'output is cut in the container; the worker does not grow',
+  async () => {
+    const before = process.memoryUsage().rss;
+    const line = await run(sandbox, `head -c 100000000 /dev/zero | tr '\\0' x`);
+    expect(line.output.length).toBeLessThan(70_000);
+    expect(line.droppedBytes).toBeGreaterThan(99_000_000);
+    const noise = await run(sandbox, 'head -c 20000000 /dev/urandom');
+    expect(noise.output.length).toBeLessThan(70_000);
+    expect(process.memoryUsage().rss - before).toBeLessThan(100 << 20);
+  },
+);
 
-attack('resources', 'eight commands that print without end at once', 'read as fast as the worker likes; its event loop stays free', async () => {
-  const before = process.memoryUsage().rss;
-  let chunks = 0;
-  const running = Array.from({ length: 8 }, async () =>
-    await run(sandbox, 'yes', {
-      timeoutMs: 2_000,
-      onOutput: () => {
-        chunks += 1;
-      },
-    }),
-  );
-  const waits: number[] = [];
-  for (let last = performance.now(), until = last + 1_500; last < until; ) {
-    await delay(10);
-    waits.push(performance.now() - last);
-    last = performance.now();
-  }
-  for (const result of await Promise.all(running)) expect(result.ended).toBe('timeout');
-  waits.sort((a, b) => a - b);
-  expect(waits[Math.floor(waits.length / 2)]).toBeLessThan(100);
-  expect(chunks).toBeLessThan(20_000);
-  expect(process.memoryUsage().rss - before).toBeLessThan(150 << 20);
-});
+attack(
+  'resources',
+  'eight commands that print without end at once',
+  'read as fast as the worker likes; its event loop stays free',
+  async () => {
+    const before = process.memoryUsage().rss;
+    let chunks = 0;
+    const running = Array.from(
+      { length: 8 },
+      async () =>
+        await run(sandbox, 'yes', {
+          timeoutMs: 2_000,
+          onOutput: () => {
+            chunks += 1;
+          },
+        }),
+    );
+    const waits: number[] = [];
+    for (let last = performance.now(), until = last + 1_500; last < until; ) {
+      await delay(10);
+      waits.push(performance.now() - last);
+      last = performance.now();
+    }
+    for (const result of await Promise.all(running)) expect(result.ended).toBe('timeout');
+    waits.sort((a, b) => a - b);
+    expect(waits[Math.floor(waits.length / 2)]).toBeLessThan(100);
+    expect(chunks).toBeLessThan(20_000);
+    expect(process.memoryUsage().rss - before).toBeLessThan(150 << 20);
+  },
+);
 
-attack('resources', 'a log of the engine filled through the first process', 'it is another user’s, and nothing of it is kept', async () => {
-  const said = await shell('for f in 1 2; do echo flood > /proc/1/fd/$f && echo WROTE; done');
-  expect(said).not.toMatch(/^WROTE/m);
-  const info = await stage.container(sessionId);
-  expect(info?.HostConfig.LogConfig).toMatchObject({ Type: 'none' });
-});
+attack(
+  'resources',
+  'a log of the engine filled through the first process',
+  'it is another user’s, and nothing of it is kept',
+  async () => {
+    const said = await shell('for f in 1 2; do echo flood > /proc/1/fd/$f && echo WROTE; done');
+    expect(said).not.toMatch(/^WROTE/m);
+    const info = await stage.container(sessionId);
+    expect(info?.HostConfig.LogConfig).toMatchObject({ Type: 'none' });
+  },
+);
 
 attack('resources', 'bounds raised from inside', 'hard limits and priorities only go down', async () => {
   const said = await python(`
@@ -147,31 +182,44 @@ attack('resources', 'a command as long as a book', 'refused before it is sent', 
   expect(await shell(`echo ${'x'.repeat(100_000)} | wc -c`)).toBe('100001\n');
 });
 
-attack('resources', 'a pattern that is slow to search with', 'the search engine has no backtracking, and a time', async () => {
-  await shell(`head -c 60000 /dev/zero | tr '\\0' a > slow.txt; echo b >> slow.txt`);
-  const startedAt = performance.now();
-  await sandbox.searchFiles('^(a+)+$', { matchesMax: 10, signal }).catch(() => undefined);
-  await sandbox.searchFiles('(a|aa)+c', { matchesMax: 10, signal }).catch(() => undefined);
-  await sandbox.searchFiles('(?:a{0,500}){0,500}c', { matchesMax: 10, signal }).catch(() => undefined);
-  expect(performance.now() - startedAt).toBeLessThan(20_000);
-});
+attack(
+  'resources',
+  'a pattern that is slow to search with',
+  'the search engine has no backtracking, and a time',
+  async () => {
+    await shell(`head -c 60000 /dev/zero | tr '\\0' a > slow.txt; echo b >> slow.txt`);
+    const startedAt = performance.now();
+    await sandbox.searchFiles('^(a+)+$', { matchesMax: 10, signal }).catch(() => undefined);
+    await sandbox.searchFiles('(a|aa)+c', { matchesMax: 10, signal }).catch(() => undefined);
+    await sandbox.searchFiles('(?:a{0,500}){0,500}c', { matchesMax: 10, signal }).catch(() => undefined);
+    expect(performance.now() - startedAt).toBeLessThan(20_000);
+  },
+);
 
-attack('resources', 'a job that outlives its stop in every way there is', 'what belongs to a job ends with it', async () => {
-  const { id } = await sandbox.startJob({
-    command: `trap '' TERM INT HUP QUIT; (setsid nohup sleep 7001 >/dev/null 2>&1 &); (setsid env -i sleep 7002 &) ; bash -c 'trap "" TERM; (sleep 7003 & disown); sleep 7004' & python3 -c 'import os,time
+attack(
+  'resources',
+  'a job that outlives its stop in every way there is',
+  'what belongs to a job ends with it',
+  async () => {
+    const { id } = await sandbox.startJob({
+      command: `trap '' TERM INT HUP QUIT; (setsid nohup sleep 7001 >/dev/null 2>&1 &); (setsid env -i sleep 7002 &) ; bash -c 'trap "" TERM; (sleep 7003 & disown); sleep 7004' & python3 -c 'import os,time
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         time.sleep(7005)
     os._exit(0)
 time.sleep(7006)' & wait`,
-    timeoutMs: 60_000,
-    signal,
-  });
-  await vi.waitFor(async () => expect((await shell('pgrep -fc "sleep[ (]700[0-9]"; true')).trim()).not.toBe('0'), 5_000);
-  await sandbox.stopJob(id, signal);
-  await vi.waitFor(async () => expect(await shell('pgrep -f "[s]leep[ (]700"; true')).toBe(''), 5_000);
-});
+      timeoutMs: 60_000,
+      signal,
+    });
+    await vi.waitFor(
+      async () => expect((await shell('pgrep -fc "sleep[ (]700[0-9]"; true')).trim()).not.toBe('0'),
+      5_000,
+    );
+    await sandbox.stopJob(id, signal);
+    await vi.waitFor(async () => expect(await shell('pgrep -f "[s]leep[ (]700"; true')).toBe(''), 5_000);
+  },
+);
 
 attack('resources', 'more jobs than a session may have', 'eight at once, the ninth is refused', async () => {
   const ids: string[] = [];
@@ -194,9 +242,13 @@ attack('resources', 'all processes stopped, the toolbox included', 'a cancel end
   expect((await run(other, 'echo on')).output).toBe('on\n');
 });
 
-attack('resources', 'open connections to the worker’s socket, thousands', 'few wait, the rest is turned away', async () => {
-  const before = process.memoryUsage().rss;
-  const said = await python(`
+attack(
+  'resources',
+  'open connections to the worker’s socket, thousands',
+  'few wait, the rest is turned away',
+  async () => {
+    const before = process.memoryUsage().rss;
+    const said = await python(`
 import socket, time
 held = []
 for _ in range(3000):
@@ -208,13 +260,18 @@ for _ in range(3000):
     held.append(s)
 time.sleep(1); print(len(held))
 `);
-  expect(said).toBe('3000');
-  expect(process.memoryUsage().rss - before).toBeLessThan(60 << 20);
-  expect(await shell('echo on')).toBe('on\n');
-});
+    expect(said).toBe('3000');
+    expect(process.memoryUsage().rss - before).toBeLessThan(60 << 20);
+    expect(await shell('echo on')).toBe('on\n');
+  },
+);
 
-limit('resources', '35: watches of files', 'counted by user for all sandboxes of a host: `sandbox.runtime: runsc` or Kata gives each its own', async () => {
-  const said = await python(`
+limit(
+  'resources',
+  '35: watches of files',
+  'counted by user for all sandboxes of a host: `sandbox.runtime: runsc` or Kata gives each its own',
+  async () => {
+    const said = await python(`
 import ctypes, errno
 libc = ctypes.CDLL(None, use_errno=True)
 n = 0
@@ -223,7 +280,8 @@ while n < 4096:
     n += 1
 print(errno.errorcode[ctypes.get_errno()])
 `);
-  // The number of instances ends for the agent; what is left is taken from other sandboxes of this host.
-  expect(said).toBe('EMFILE');
-  expect(await shell('python3 -c "import ctypes; print(ctypes.CDLL(None).inotify_init1(0) >= 0)"')).toBe('True\n');
-});
+    // The number of instances ends for the agent; what is left is taken from other sandboxes of this host.
+    expect(said).toBe('EMFILE');
+    expect(await shell('python3 -c "import ctypes; print(ctypes.CDLL(None).inotify_init1(0) >= 0)"')).toBe('True\n');
+  },
+);

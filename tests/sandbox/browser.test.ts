@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { isAppError } from '#core/kit/errors.ts';
+import { attack } from '#tests/support/attack.ts';
 import { type BrowserStage, type BrowserWorker, openBrowserStage, read } from '#tests/support/browser-stage.ts';
 import type { ElementTarget } from '#workers/browser/driver-protocol.ts';
 import { injected } from '../fakes/web/pages/shop.ts';
@@ -176,7 +177,7 @@ test('a long page is read in parts, with its whole length told', async () => {
   expect(textOf(await worker.use(session, { ...read, charsMax: 500 }))).toHaveLength(500);
 });
 
-test('there is no way out but the gateway, whatever a page tries', async () => {
+attack('browser', 'every other way out, whatever a page tries', 'no network but the gateway', async () => {
   const session = newSession();
   await visit(session);
   const refused = await worker.use(session, { action: 'navigate', url: 'http://other.test/', isNewTab: false });
@@ -225,41 +226,56 @@ test('there is no way out but the gateway, whatever a page tries', async () => {
   ).toBe('denied');
 });
 
-test('a page that hangs, opens tabs or asks without end costs its tab and not the session', async () => {
-  const session = newSession();
-  await visit(session, '/pushy');
-  const pushed = await click(session, { name: 'More' });
-  expect(pushed.page.tabs).toBeLessThanOrEqual(10);
-  expect(pushed.notices.length).toBeLessThanOrEqual(20);
-  await visit(session, '/busy');
-  const stuck = await vi.waitFor(
-    async () => {
-      const reply = await worker.use(session, read, { timeoutMs: 1_000 });
-      expect(reply.ok).toBe(false);
-      return reply;
-    },
-    { timeout: 20_000 },
-  );
-  expect(stuck.notices.join()).toContain('did not respond any more');
-  expect(await visit(session)).toMatchObject({ ok: true, isNew: false, page: { title: 'Tea shop' } });
-}, 90_000);
+attack(
+  'browser',
+  'a page that hangs, opens tabs or asks without end',
+  'it costs its tab',
+  async () => {
+    const session = newSession();
+    await visit(session, '/pushy');
+    const pushed = await click(session, { name: 'More' });
+    expect(pushed.page.tabs).toBeLessThanOrEqual(10);
+    expect(pushed.notices.length).toBeLessThanOrEqual(20);
+    await visit(session, '/busy');
+    const stuck = await vi.waitFor(
+      async () => {
+        const reply = await worker.use(session, read, { timeoutMs: 1_000 });
+        expect(reply.ok).toBe(false);
+        return reply;
+      },
+      { timeout: 20_000 },
+    );
+    expect(stuck.notices.join()).toContain('did not respond any more');
+    expect(await visit(session)).toMatchObject({ ok: true, isNew: false, page: { title: 'Tea shop' } });
+  },
+  90_000,
+);
 
-test('a page that takes all memory costs a tab or the browser, and the session goes on', async () => {
-  const session = newSession();
-  await visit(session);
-  const hog = 'const all = []; for (;;) all.push(new Uint8Array(8_000_000).fill(1));';
-  const ended = await script(session, hog, 30_000).then(
-    (reply) => (reply.ok ? 'answered' : `told: ${reply.message} ${reply.notices.join(' ')}`),
-    (err: unknown) => (isAppError(err) ? `ended: ${err.code}` : String(err)),
-  );
-  expect(ended).toMatch(/^told: .*(crashed|memory|allocation|closed)|^ended: sandbox\.(lost|oom)$/s);
-  await vi.waitFor(async () => expect(await visit(session)).toMatchObject({ ok: true, page: { title: 'Tea shop' } }), {
-    timeout: 30_000,
-    interval: 500,
-  });
-}, 120_000);
+attack(
+  'browser',
+  'a page that takes all memory',
+  'it costs a tab or the browser',
+  async () => {
+    const session = newSession();
+    await visit(session);
+    const hog = 'const all = []; for (;;) all.push(new Uint8Array(8_000_000).fill(1));';
+    const ended = await script(session, hog, 30_000).then(
+      (reply) => (reply.ok ? 'answered' : `told: ${reply.message} ${reply.notices.join(' ')}`),
+      (err: unknown) => (isAppError(err) ? `ended: ${err.code}` : String(err)),
+    );
+    expect(ended).toMatch(/^told: .*(crashed|memory|allocation|closed)|^ended: sandbox\.(lost|oom)$/s);
+    await vi.waitFor(
+      async () => expect(await visit(session)).toMatchObject({ ok: true, page: { title: 'Tea shop' } }),
+      {
+        timeout: 30_000,
+        interval: 500,
+      },
+    );
+  },
+  120_000,
+);
 
-test('an endless download and a site that never answers end at the time limit', async () => {
+attack('browser', 'an endless download, a site that never answers', 'ended at their time', async () => {
   const session = newSession();
   await visit(session);
   const endless = { action: 'download', target: { role: 'link', name: 'All prices' } } as const;
@@ -278,7 +294,7 @@ test('an endless download and a site that never answers end at the time limit', 
   expect(Number(used.output)).toBeLessThan(10_000);
 });
 
-test('pages cannot read files of the container, and nothing in it can be driven by others', async () => {
+attack('browser', 'file://, local pages and the debugging port', 'closed: the driver speaks over pipes', async () => {
   const session = newSession();
   await visit(session);
   expect(textOf(await script(session, "fetch('file:///etc/passwd').then((r) => r.text(), () => 'failed')"))).toBe(
@@ -299,12 +315,17 @@ test('pages cannot read files of the container, and nothing in it can be driven 
   expect(output.trim()).toBe('0100007F:0C38');
 });
 
-test('an action meant for one site is refused when the page has become another', async () => {
-  const session = newSession();
-  await visit(session);
-  const reply = await worker.use(session, { action: 'click', target: { name: 'Find' } }, { onHost: 'bank.test' });
-  expect(reply).toMatchObject({ ok: false, kind: 'refused' });
-});
+attack(
+  'browser',
+  'a page that becomes another site under an action',
+  'the site is compared before the action',
+  async () => {
+    const session = newSession();
+    await visit(session);
+    const reply = await worker.use(session, { action: 'click', target: { name: 'Find' } }, { onHost: 'bank.test' });
+    expect(reply).toMatchObject({ ok: false, kind: 'refused' });
+  },
+);
 
 test('a stop gives the call up at once and leaves the browser usable', async () => {
   const session = newSession();
@@ -354,13 +375,13 @@ test('another worker takes the session over with a browser of its own', async ()
   });
 });
 
-test('what a page says comes out as its text, instructions and all', async () => {
+attack('browser', 'instructions to the model in a page', 'given as the words of a page', async () => {
   const session = newSession();
   await visit(session);
   expect(textOf(await worker.use(session, { ...read, isText: true }))).toContain(injected);
 });
 
-test('the browser runs as the agent’s user in a container without network, privilege or writable root', async () => {
+attack('browser', 'the browser’s own rights', 'a container of its own, with none', async () => {
   const session = newSession();
   await visit(session);
   const [found] = await stage.engine.listContainers({ filters: { label: [`switchyard.session=${session}`] } });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { attack } from '#tests/support/attack.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
 
@@ -94,7 +95,7 @@ describe('a command', () => {
 });
 
 describe('output caps', () => {
-  test('100 MB keep head and tail, count the rest, and do not slow the command down', async () => {
+  attack('resources', '39: 100 MB of output', 'head and tail are kept, the rest counted', async () => {
     const result = await run(sandbox, "echo BEGIN; head -c 100000000 /dev/zero | tr '\\0' x; echo END", {
       outputBytesMax: 10_000,
     });
@@ -105,7 +106,7 @@ describe('output caps', () => {
     expect(result.output.length).toBeLessThan(10_100);
   });
 
-  test('endless output ends at the timeout', async () => {
+  attack('resources', '39: output without an end', 'ended at its time', async () => {
     const result = await run(sandbox, 'yes', { timeoutMs: 400 });
     expect(result.ended).toBe('timeout');
     expect(result.droppedBytes).toBeGreaterThan(0);
@@ -154,7 +155,7 @@ describe('ending a command', () => {
     expect((await other).output).toBe('up\nwhole\n');
   });
 
-  test('a timeout ends the whole tree and keeps what was written', async () => {
+  attack('resources', 'a tree of processes that outlives its time', 'the whole tree is ended', async () => {
     const result = await run(sandbox, 'echo before; setsid sleep 1010 & sleep 1011', { timeoutMs: 300 });
     expect(result).toMatchObject({ ended: 'timeout', output: 'before\n', exitCode: undefined });
     expect(result.durationMs).toBeLessThan(1300);
@@ -166,18 +167,23 @@ describe('ending a command', () => {
     expect((await run(sandbox, 'ls never')).exitCode).toBe(2);
   });
 
-  test('a fork bomb is ended and the next command runs', async () => {
+  attack('resources', '36: a fork bomb', 'processes are counted; all of the agent’s are ended', async () => {
     const result = await run(sandbox, ':(){ :|:& };:; sleep 100', { timeoutMs: 1500 });
     expect(result.durationMs).toBeLessThan(4000);
     await vi.waitFor(async () => expect((await run(sandbox, 'echo alive')).output).toBe('alive\n'), 10_000);
     await vi.waitFor(async () => expect(await strays()).toBe(''), 5000);
   });
 
-  test('when background processes use up the limit, they are ended for the next command', async () => {
-    const fill =
-      'import subprocess\ntry:\n for _ in range(400): subprocess.Popen(["sleep", "1012"])\nexcept OSError: print("full")';
-    expect((await run(sandbox, `python3 -c '${fill}'`)).output).toBe('full\n');
-    expect((await run(sandbox, 'echo room')).output).toBe('room\n');
-    expect(await strays()).toBe('');
-  });
+  attack(
+    'resources',
+    '36: background processes that use up the limit',
+    'they are ended for the next command',
+    async () => {
+      const fill =
+        'import subprocess\ntry:\n for _ in range(400): subprocess.Popen(["sleep", "1012"])\nexcept OSError: print("full")';
+      expect((await run(sandbox, `python3 -c '${fill}'`)).output).toBe('full\n');
+      expect((await run(sandbox, 'echo room')).output).toBe('room\n');
+      expect(await strays()).toBe('');
+    },
+  );
 });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { attack } from '#tests/support/attack.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
 
@@ -149,12 +150,32 @@ const checks: readonly (readonly [number: string, claim: string, command: string
   ],
 ];
 
+/** By the highest number of a group: what is attacked, and what holds it. */
+const groups: readonly (readonly [upTo: number, area: string, how: string])[] = [
+  [1, 'host', 'nothing of the host is mounted but one folder, read-only'],
+  [3, 'kernel', 'kernel settings are read-only and masked, core dumps are off'],
+  [5, 'kernel', 'not in the list of system calls'],
+  [6, 'privilege', 'the first process is another user’s, the toolbox cannot be dumped'],
+  [8, 'privilege', 'no capability, no setuid file, no-new-privileges'],
+  [14, 'kernel', 'not in the list of system calls'],
+  [15, 'host', 'no device is there and none can be made'],
+  [17, 'host', 'control groups and root are read-only'],
+  [20, 'network', 'the container has loopback and no route'],
+  [24, 'secrets', 'variables, processes and users of its own only'],
+  [34, 'resources', 'file systems and single files have a size and a number'],
+  [38, 'resources', 'bounds of the kernel; an init that waits for the dead'],
+  [40, 'toolbox', 'the container dials, the worker never does'],
+];
+
 describe('a sandbox keeps its agent in', () => {
-  test.each(checks)('%s: %s', async (_, __, command, expected) => {
-    const { output } = await run(sandbox, command);
-    if (typeof expected === 'string') expect(output.trim()).toBe(expected);
-    else expect(output.trim()).toMatch(expected);
-  });
+  for (const [number, claim, command, expected] of checks) {
+    const [, area, how] = groups.find(([upTo]) => Number(number) <= upTo) ?? [0, 'host', ''];
+    attack(area, `${number}: ${claim}`, how, async () => {
+      const { output } = await run(sandbox, command);
+      if (typeof expected === 'string') expect(output.trim()).toBe(expected);
+      else expect(output.trim()).toMatch(expected);
+    });
+  }
 
   test('the probe itself works: an allowed call is allowed', async () => {
     expect((await run(sandbox, call('socket 1 1 0'))).output.trim()).toBe('OK');
@@ -163,7 +184,7 @@ describe('a sandbox keeps its agent in', () => {
     expect((await run(sandbox, call(`personality ${0x004_0000}`))).output.trim()).toBe('EPERM');
   });
 
-  test('37: memory and processor time are bounded by the limits', async () => {
+  attack('resources', '37: memory and processor time', 'bounded by the limits of the profile', async () => {
     const info = await stage.container(sessionId);
     expect(info?.HostConfig).toMatchObject({
       Memory: 512 << 20,
@@ -178,13 +199,13 @@ describe('a sandbox keeps its agent in', () => {
     expect(info?.Config.User).toBe('10002:10002');
   });
 
-  test('40: a socket the agent plants in its workspace is never dialled from outside', async () => {
+  attack('toolbox', '40: a socket planted in the workspace', 'the container dials, the worker never does', async () => {
     const planted =
       'python3 -c \'import socket; s=socket.socket(socket.AF_UNIX); s.bind("/workspace/toolbox.sock"); s.listen(); s.settimeout(1); s.accept()\'';
     expect((await run(sandbox, planted)).output).toContain('timed out');
   });
 
-  test('an impostor that takes the toolbox’s place can only spoil its own session', async () => {
+  attack('toolbox', 'an impostor takes the toolbox’s place', 'it can only spoil its own session', async () => {
     const own = stage.newSession();
     const first = stage.worker();
     const victim = await stage.open(first, own);

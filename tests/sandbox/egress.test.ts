@@ -9,6 +9,7 @@ import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
 import { createAddressGuard } from '#core/egress/address-guard.ts';
 import type { EgressRecord } from '#core/egress/egress-record.ts';
 import { egressRuleSchema } from '#core/egress/egress-rule.ts';
+import { attack } from '#tests/support/attack.ts';
 import { createOpenGateway } from '#workers/egress/open-gateway.ts';
 import type { Reach } from '#workers/egress/reach.ts';
 import { type HopSender, openHopSender } from '#workers/egress/send-hop.ts';
@@ -157,7 +158,7 @@ test('git clones and large files arrive: by the gateway’s name, and by a tunne
   }
 });
 
-test('there is no other way out: no route, no name server, no raw packets, no other address through the proxy', async () => {
+attack('network', '21: every other way out', 'no route, no name server, no raw packets', async () => {
   const sandbox = await open();
   const script = `
 import socket, errno
@@ -201,23 +202,28 @@ attempt('six', lambda: socket.socket(socket.AF_INET6).connect(('fe80::1', 80, 0,
   expect(asked.output.trim()).toBe('403 403 403 403 000 000 403');
 });
 
-test('the socket is the sandbox’s own: nobody in it can take its place or find another one', async () => {
-  const mine = await open();
-  const theirs = await open([{ host: 'files.test', ports: [plain.port] }]);
-  const listing = await run(
-    mine,
-    'ls -a /run/host; rm -f /run/host/egress.sock; mv /run/host/egress.sock /tmp/x; ln -s /x /run/host/y; echo done',
-  );
-  expect(listing.output).toContain('egress.sock');
-  expect(listing.output).toMatch(/Read-only file system/);
-  expect((await run(mine, `curl -s ${inner('/still')}`)).output).toBe('reached /still');
-  // The same socket without the proxy in between has the same rules.
-  const direct = await run(theirs, `curl -s --unix-socket /run/host/egress.sock ${inner('/direct')}`);
-  expect(direct.output).toContain('no rule covers this host');
-  expect((await run(theirs, 'find / -xdev -name "*.sock" 2>/dev/null; grep -c egress /proc/net/unix')).output).toBe(
-    '0\n',
-  );
-});
+attack(
+  'network',
+  'the socket of another sandbox’s gateway',
+  'each has its own, in a folder that is read-only',
+  async () => {
+    const mine = await open();
+    const theirs = await open([{ host: 'files.test', ports: [plain.port] }]);
+    const listing = await run(
+      mine,
+      'ls -a /run/host; rm -f /run/host/egress.sock; mv /run/host/egress.sock /tmp/x; ln -s /x /run/host/y; echo done',
+    );
+    expect(listing.output).toContain('egress.sock');
+    expect(listing.output).toMatch(/Read-only file system/);
+    expect((await run(mine, `curl -s ${inner('/still')}`)).output).toBe('reached /still');
+    // The same socket without the proxy in between has the same rules.
+    const direct = await run(theirs, `curl -s --unix-socket /run/host/egress.sock ${inner('/direct')}`);
+    expect(direct.output).toContain('no rule covers this host');
+    expect((await run(theirs, 'find / -xdev -name "*.sock" 2>/dev/null; grep -c egress /proc/net/unix')).output).toBe(
+      '0\n',
+    );
+  },
+);
 
 test('changed rules hold from the next call on, without another container', async () => {
   const sessionId = stage.newSession();
@@ -257,10 +263,14 @@ test('a sandbox whose agent needs a gateway is not started without one', async (
   await expect(open(rules(), bare)).rejects.toMatchObject({ code: 'sandbox.unavailable' });
 });
 
-test('a flood of connections, half requests and large uploads leaves the worker as it is, and the way out comes back', async () => {
-  const sandbox = await open();
-  const before = process.memoryUsage().rss;
-  const script = `
+attack(
+  'resources',
+  'a flood of connections, half requests and uploads',
+  'bounded in number, bytes and time',
+  async () => {
+    const sandbox = await open();
+    const before = process.memoryUsage().rss;
+    const script = `
 import socket, threading, time
 held = []
 def flood():
@@ -277,15 +287,16 @@ for t in threads: t.daemon = True; t.start()
 time.sleep(3)
 print('flooded', len(held))
 `;
-  await sandbox.writeFile('flood.py', script, { append: false, signal: new AbortController().signal });
-  expect((await run(sandbox, 'python3 flood.py', { timeoutMs: 40_000 })).output).toContain('flooded');
-  expect(process.memoryUsage().rss - before).toBeLessThan(200 << 20);
-  await expect
-    .poll(async () => (await run(sandbox, `curl -s --max-time 5 ${inner('/after')}`)).output, { timeout: 30_000 })
-    .toBe('reached /after');
-});
+    await sandbox.writeFile('flood.py', script, { append: false, signal: new AbortController().signal });
+    expect((await run(sandbox, 'python3 flood.py', { timeoutMs: 40_000 })).output).toContain('flooded');
+    expect(process.memoryUsage().rss - before).toBeLessThan(200 << 20);
+    await expect
+      .poll(async () => (await run(sandbox, `curl -s --max-time 5 ${inner('/after')}`)).output, { timeout: 30_000 })
+      .toBe('reached /after');
+  },
+);
 
-test('what the agent’s processes do to the proxy inside harms only themselves', async () => {
+attack('proxy', 'the agent kills the proxy inside', 'it is there again for the next call', async () => {
   const sandbox = await open();
   await run(sandbox, 'kill -9 -1').catch(() => undefined);
   expect((await run(sandbox, `curl -s ${inner('/back')}`)).output).toBe('reached /back');

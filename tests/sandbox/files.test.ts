@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { attack } from '#tests/support/attack.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
 
@@ -127,7 +128,7 @@ describe('symlinks', () => {
     await expect(run(sandbox, 'pwd', { workingDirectory: 'link' })).rejects.toMatchObject(refused);
   });
 
-  test('a dangling one is not written through', async () => {
+  attack('files', 'a dangling link written through', 'no path of the workspace leads out of it', async () => {
     await run(sandbox, 'ln -sfn /tmp/new-file dangling');
     await expect(write('dangling', 'x')).rejects.toMatchObject(refused);
     expect((await run(sandbox, 'ls /tmp/new-file')).exitCode).toBe(2);
@@ -141,9 +142,13 @@ describe('symlinks', () => {
     expect((await read('real/file.txt')).text).toBe('changed');
   });
 
-  test('swapping a directory for one all the time never lets a write out', async () => {
-    // The writes make d0 anew whenever it is away, so each step may find something in its way.
-    const swap = `import os, shutil, time
+  attack(
+    'files',
+    '26: a folder exchanged for a link all the time, under writes',
+    'each part of a path is opened without following links',
+    async () => {
+      // The writes make d0 anew whenever it is away, so each step may find something in its way.
+      const swap = `import os, shutil, time
 end, swaps = time.time() + 1.5, 0
 while time.time() < end:
   try:
@@ -151,17 +156,18 @@ while time.time() < end:
   except OSError: pass
   shutil.rmtree('d1', ignore_errors=True)
 print(swaps > 20)`;
-    const swapping = run(sandbox, 'python3 -', { stdin: swap });
-    let isOver = false;
-    void swapping.finally(() => {
-      isOver = true;
-    });
-    while (!isOver) await write('d0/escaped', 'x').catch(() => undefined);
-    expect((await swapping).output).toBe('True\n');
-    expect((await run(sandbox, 'ls /tmp/escaped')).exitCode).toBe(2);
-  });
+      const swapping = run(sandbox, 'python3 -', { stdin: swap });
+      let isOver = false;
+      void swapping.finally(() => {
+        isOver = true;
+      });
+      while (!isOver) await write('d0/escaped', 'x').catch(() => undefined);
+      expect((await swapping).output).toBe('True\n');
+      expect((await run(sandbox, 'ls /tmp/escaped')).exitCode).toBe(2);
+    },
+  );
 
-  test('recursive listing and search do not follow them', async () => {
+  attack('files', 'links in listings and searches', 'not followed', async () => {
     await run(sandbox, 'mkdir -p tree; ln -sfn /etc tree/etc; ln -sfn .. tree/up');
     expect((await list('tree', true)).entries.map((entry) => [entry.path, entry.type])).toEqual([
       ['tree/etc', 'symlink'],
@@ -222,11 +228,16 @@ describe('listing and search', () => {
     expect(found.isTruncated).toBe(true);
   });
 
-  test('a pattern that is none, or looks like an option, is an answer and not a flag', async () => {
-    await expect(search('(')).rejects.toMatchObject(refused);
-    expect((await search('--files')).matches).toEqual([]);
-    expect((await search('-e', { glob: '--pre=sh' })).matches).toEqual([]);
-  });
+  attack(
+    'files',
+    'a search pattern that is an option',
+    'arguments are no words of a shell and no options',
+    async () => {
+      await expect(search('(')).rejects.toMatchObject(refused);
+      expect((await search('--files')).matches).toEqual([]);
+      expect((await search('-e', { glob: '--pre=sh' })).matches).toEqual([]);
+    },
+  );
 });
 
 describe('changing files', () => {
@@ -364,9 +375,13 @@ line"`,
     expect((await run(sandbox, 'ls -d deep')).exitCode).toBe(2);
   });
 
-  test('swapping directories for links all the time lets no move or deletion out', async () => {
-    await run(sandbox, 'mkdir -p s0; echo mine > s0/victim; echo theirs > /tmp/victim');
-    const swap = `import os, time
+  attack(
+    'files',
+    '26: folders exchanged for links all the time, under moves and deletions',
+    'each part of a path is opened without following links',
+    async () => {
+      await run(sandbox, 'mkdir -p s0; echo mine > s0/victim; echo theirs > /tmp/victim');
+      const swap = `import os, time
 end, swaps = time.time() + 1.5, 0
 while time.time() < end:
   try: os.rename('s0', 's1'); os.symlink('/tmp', 's0'); swaps += 1; os.unlink('s0'); os.rename('s1', 's0')
@@ -374,44 +389,50 @@ while time.time() < end:
   try: open('s0/victim', 'a').close()
   except OSError: pass
 print(swaps > 20)`;
-    const swapping = run(sandbox, 'python3 -', { stdin: swap });
-    let isOver = false;
-    void swapping.finally(() => {
-      isOver = true;
-    });
-    while (!isOver) {
-      await remove('s0/victim').catch(() => undefined);
-      await move('s0/victim', 'stolen', true).catch(() => undefined);
-      await move('stolen', 's0/planted', true).catch(() => undefined);
-      await fill('s0/planted', 'x').catch(() => undefined);
-      await remove('s0/victim', true).catch(() => undefined);
-    }
-    expect((await swapping).output).toBe('True\n');
-    expect((await run(sandbox, 'cat /tmp/victim; ls /tmp')).output).toBe('theirs\nvictim\n');
-  });
+      const swapping = run(sandbox, 'python3 -', { stdin: swap });
+      let isOver = false;
+      void swapping.finally(() => {
+        isOver = true;
+      });
+      while (!isOver) {
+        await remove('s0/victim').catch(() => undefined);
+        await move('s0/victim', 'stolen', true).catch(() => undefined);
+        await move('stolen', 's0/planted', true).catch(() => undefined);
+        await fill('s0/planted', 'x').catch(() => undefined);
+        await remove('s0/victim', true).catch(() => undefined);
+      }
+      expect((await swapping).output).toBe('True\n');
+      expect((await run(sandbox, 'cat /tmp/victim; ls /tmp')).output).toBe('theirs\nvictim\n');
+    },
+  );
 });
 
 describe('files that are none', () => {
-  test('pipes, devices, sockets and endless files are refused or read in bounds, without waiting', async () => {
-    await run(
-      sandbox,
-      `mkfifo odd-pipe; ln -s /dev/zero odd-zero; ln -s /proc/self/mem odd-mem; truncate -s 1G odd-sparse
+  attack(
+    'files',
+    '40: pipes, devices, sockets and endless files',
+    'only plain files are opened, and never waited for',
+    async () => {
+      await run(
+        sandbox,
+        `mkfifo odd-pipe; ln -s /dev/zero odd-zero; ln -s /proc/self/mem odd-mem; truncate -s 1G odd-sparse
 python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("odd-socket")'`,
-    );
-    const startedAt = performance.now();
-    for (const path of ['odd-pipe', 'odd-zero', 'odd-mem', 'odd-socket']) {
-      await expect(read(path), path).rejects.toMatchObject(refused);
-      await expect(write(path, 'x'), path).rejects.toMatchObject(refused);
-      await expect(write(path, 'x', true), path).rejects.toMatchObject(refused);
-    }
-    const part = await sandbox.readBytes('odd-sparse', { bytesMax: 10_000_000, signal });
-    expect([part.bytes.length, part.totalBytes]).toEqual([10_000_000, 2 ** 30]);
-    expect((await read('odd-sparse', 2 ** 40, 100)).text).toBe('');
-    expect(performance.now() - startedAt).toBeLessThan(3000);
-    await remove('odd-sparse');
-  });
+      );
+      const startedAt = performance.now();
+      for (const path of ['odd-pipe', 'odd-zero', 'odd-mem', 'odd-socket']) {
+        await expect(read(path), path).rejects.toMatchObject(refused);
+        await expect(write(path, 'x'), path).rejects.toMatchObject(refused);
+        await expect(write(path, 'x', true), path).rejects.toMatchObject(refused);
+      }
+      const part = await sandbox.readBytes('odd-sparse', { bytesMax: 10_000_000, signal });
+      expect([part.bytes.length, part.totalBytes]).toEqual([10_000_000, 2 ** 30]);
+      expect((await read('odd-sparse', 2 ** 40, 100)).text).toBe('');
+      expect(performance.now() - startedAt).toBeLessThan(3000);
+      await remove('odd-sparse');
+    },
+  );
 
-  test('a file that changes its length while it is read ends where it ends', async () => {
+  attack('files', 'a file that changes its length while it is read', 'it ends where it ends', async () => {
     const changing = run(
       sandbox,
       `python3 -c 'import os, time

@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
+import { attack } from '#tests/support/attack.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { workspaceVolume } from '#workers/sandbox/container-spec.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
@@ -41,7 +42,7 @@ describe('a session', () => {
     });
   });
 
-  test('does not see the workspace of another', async () => {
+  attack('sessions', '23: the workspace of another session', 'each has a volume of its own', async () => {
     const worker = stage.worker();
     const [mine, other] = [stage.newSession(), stage.newSession()];
     await run(await stage.open(worker, mine), 'echo private > file');
@@ -169,7 +170,7 @@ describe('a worker that goes', () => {
     expect((await run(await stage.open(worker, sessionId), 'cat file')).output).toBe('kept\n');
   });
 
-  test('is not swept while it lives, and other installations are never touched', async () => {
+  attack('sessions', 'a container of another installation, swept', 'each sweeps its own only', async () => {
     const sessionId = stage.newSession();
     await stage.open(stage.worker(), sessionId);
     await using elsewhere = openSandboxStage();
@@ -204,39 +205,49 @@ describe('losses', () => {
     await vi.waitFor(async () => expect((await run(sandbox, 'echo again')).output).toBe('again\n'), 10_000);
   });
 
-  test('an agent that kills its toolbox loses that call only', async () => {
+  attack('toolbox', 'the agent kills its toolbox', 'it loses that call only', async () => {
     const sandbox = await stage.open(stage.worker(), stage.newSession());
     await expect(run(sandbox, 'kill -9 -1; sleep 5')).rejects.toMatchObject({ code: 'sandbox.lost' });
     expect((await run(sandbox, 'echo again')).output).toBe('again\n');
   });
 
-  test('an agent that stops its toolbox cannot stop a cancel', async () => {
-    const sessionId = stage.newSession();
-    const sandbox = await stage.open(stage.worker(), sessionId);
-    const cancel = new AbortController();
-    const working = run(sandbox, 'echo up; pkill -STOP -x toolbox; sleep 1000', {
-      signal: cancel.signal,
-      onOutput: () => setTimeout(() => cancel.abort(), 100),
-    });
-    const result = await working;
-    expect(result.ended).toBe('cancelled');
-    // Far from the 1000 s it would take; how far depends on the engine, which has to kill the container.
-    expect(result.durationMs).toBeLessThan(5000);
-    expect((await run(sandbox, 'echo again')).output).toBe('again\n');
-  });
+  attack(
+    'toolbox',
+    '40: the agent freezes its toolbox under a cancel',
+    'what does not answer loses its container',
+    async () => {
+      const sessionId = stage.newSession();
+      const sandbox = await stage.open(stage.worker(), sessionId);
+      const cancel = new AbortController();
+      const working = run(sandbox, 'echo up; pkill -STOP -x toolbox; sleep 1000', {
+        signal: cancel.signal,
+        onOutput: () => setTimeout(() => cancel.abort(), 100),
+      });
+      const result = await working;
+      expect(result.ended).toBe('cancelled');
+      // Far from the 1000 s it would take; how far depends on the engine, which has to kill the container.
+      expect(result.durationMs).toBeLessThan(5000);
+      expect((await run(sandbox, 'echo again')).output).toBe('again\n');
+    },
+  );
 
-  test('a stopped toolbox cannot outlive the timeout of a command', async () => {
-    const sandbox = await stage.open(stage.worker(), stage.newSession());
-    const result = await run(sandbox, 'pkill -STOP -x toolbox; sleep 1000', { timeoutMs: 300 });
-    expect(result.ended).toBe('timeout');
-    expect(result.durationMs).toBeLessThan(5000);
-  });
+  attack(
+    'toolbox',
+    '40: the agent freezes its toolbox under a timeout',
+    'what does not answer loses its container',
+    async () => {
+      const sandbox = await stage.open(stage.worker(), stage.newSession());
+      const result = await run(sandbox, 'pkill -STOP -x toolbox; sleep 1000', { timeoutMs: 300 });
+      expect(result.ended).toBe('timeout');
+      expect(result.durationMs).toBeLessThan(5000);
+    },
+  );
 });
 
 describe('memory', () => {
   const hog = "python3 -c 'x = bytearray(900 << 20)'";
 
-  test('a command that takes too much is ended and named as such; the sandbox goes on', async () => {
+  attack('resources', '37: a command that takes all memory', 'ended inside, and named as such', async () => {
     const sessionId = stage.newSession();
     const sandbox = await stage.open(stage.worker(), sessionId, { memory_mb: 64 });
     const id = await idOf(sessionId);

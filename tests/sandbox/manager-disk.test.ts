@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { attack } from '#tests/support/attack.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { labels, workspaceVolume } from '#workers/sandbox/container-spec.ts';
 
@@ -33,30 +34,40 @@ const mounted = () =>
 const fill = 'head -c 200m /dev/zero > big';
 
 describe('a workspace that is a file system of its own', () => {
-  test('is as large as the profile says, and full is full', async () => {
-    const sessionId = stage.newSession();
-    const sandbox = await stage.open(stage.worker({}, options), sessionId, { disk_mb: 64 });
-    expect(Number((await run(sandbox, 'df -k --output=size /workspace | tail -1')).output)).toBeLessThan(65_536);
-    expect((await run(sandbox, fill)).output).toMatch(/No space left on device/);
-    await expect(
-      sandbox.writeFile('more', 'x'.repeat(100_000), { append: false, signal: new AbortController().signal }),
-    ).rejects.toMatchObject({ code: 'sandbox.disk_full', mend: expect.stringContaining('elete') });
-    expect((await run(sandbox, 'rm big; echo again > small; cat small')).output).toBe('again\n');
-  });
+  attack(
+    'resources',
+    '33: a workspace filled to the brim',
+    'a file system of its own, of the size of the profile',
+    async () => {
+      const sessionId = stage.newSession();
+      const sandbox = await stage.open(stage.worker({}, options), sessionId, { disk_mb: 64 });
+      expect(Number((await run(sandbox, 'df -k --output=size /workspace | tail -1')).output)).toBeLessThan(65_536);
+      expect((await run(sandbox, fill)).output).toMatch(/No space left on device/);
+      await expect(
+        sandbox.writeFile('more', 'x'.repeat(100_000), { append: false, signal: new AbortController().signal }),
+      ).rejects.toMatchObject({ code: 'sandbox.disk_full', mend: expect.stringContaining('elete') });
+      expect((await run(sandbox, 'rm big; echo again > small; cat small')).output).toBe('again\n');
+    },
+  );
 
-  test('cannot be filled with empty files for ever', async () => {
-    const sandbox = await stage.open(stage.worker({}, options), stage.newSession(), { disk_mb: 16 });
-    const many = `python3 -c '
+  attack(
+    'resources',
+    '34: a workspace full of empty files',
+    'a file system of its own has an end of them too',
+    async () => {
+      const sandbox = await stage.open(stage.worker({}, options), stage.newSession(), { disk_mb: 16 });
+      const many = `python3 -c '
 import os
 n = 0
 try:
   while n < 200000:
     os.close(os.open(f"f{n}", os.O_CREAT)); n += 1
 except OSError as e: print(e.errno, n)'`;
-    expect((await run(sandbox, many, { timeoutMs: 60_000 })).output).toMatch(/^28 \d+\n$/);
-  });
+      expect((await run(sandbox, many, { timeoutMs: 60_000 })).output).toMatch(/^28 \d+\n$/);
+    },
+  );
 
-  test('takes no devices and no raised privileges', async () => {
+  attack('privilege', '29, 30: devices and setuid files in the workspace', 'mounted nosuid and nodev', async () => {
     const sandbox = await stage.open(stage.worker({}, options), stage.newSession());
     const flags = (await run(sandbox, 'grep " /workspace " /proc/self/mountinfo')).output;
     expect(flags).toMatch(/nosuid/);

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { openPlaces } from '#core/sandboxes/open-places.ts';
 import { readSandboxEvents } from '#core/sandboxes/read-sandbox-events.ts';
+import { attack } from '#tests/support/attack.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { sessionKey, workspaceVolume } from '#workers/sandbox/container-spec.ts';
@@ -75,22 +76,27 @@ test('a container beyond the age limit is replaced at the next call, never in th
   expect(await idOf(sessionId)).not.toBe(before);
 });
 
-test('a toolbox that the agent froze costs neither a stop nor a rest more than a moment', async () => {
-  const sessionId = stage.newSession();
-  const sandbox = await stage.open(stage.worker({ pauseAfterMs: 150, jobsMs: 200 }), sessionId);
-  const cancel = new AbortController();
-  const startedAt = performance.now();
-  const working = run(sandbox, 'echo up; pkill -STOP -x toolbox; sleep 1000', {
-    signal: cancel.signal,
-    onOutput: () => cancel.abort(),
-  });
-  expect((await working).ended).toBe('cancelled');
-  // 600 ms for the toolbox to obey, 300 ms at most for the engine, and what starting took.
-  expect(performance.now() - startedAt).toBeLessThan(3_000);
-  await run(sandbox, '(sleep 0.05; pkill -STOP -x toolbox) >/dev/null 2>&1 &');
-  await vi.waitFor(async () => expect(await idOf(sessionId)).toBeUndefined(), 5_000);
-  expect(await run(sandbox, 'echo alive')).toMatchObject({ output: 'alive\n' });
-});
+attack(
+  'toolbox',
+  '40: a toolbox that the agent froze, at rest and stop',
+  'neither waits longer than a moment',
+  async () => {
+    const sessionId = stage.newSession();
+    const sandbox = await stage.open(stage.worker({ pauseAfterMs: 150, jobsMs: 200 }), sessionId);
+    const cancel = new AbortController();
+    const startedAt = performance.now();
+    const working = run(sandbox, 'echo up; pkill -STOP -x toolbox; sleep 1000', {
+      signal: cancel.signal,
+      onOutput: () => cancel.abort(),
+    });
+    expect((await working).ended).toBe('cancelled');
+    // 600 ms for the toolbox to obey, 300 ms at most for the engine, and what starting took.
+    expect(performance.now() - startedAt).toBeLessThan(3_000);
+    await run(sandbox, '(sleep 0.05; pkill -STOP -x toolbox) >/dev/null 2>&1 &');
+    await vi.waitFor(async () => expect(await idOf(sessionId)).toBeUndefined(), 5_000);
+    expect(await run(sandbox, 'echo alive')).toMatchObject({ output: 'alive\n' });
+  },
+);
 
 test('somebody at a terminal keeps the container awake, until their sign of life is old', async () => {
   const sessionId = stage.newSession();

@@ -1,12 +1,14 @@
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { createServer } from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
 import { openPlaces } from '#core/sandboxes/open-places.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { labels } from '#workers/sandbox/container-spec.ts';
-import type { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
+import type { DockerSandboxes, DockerSandboxesOptions } from '#workers/sandbox/docker-sandboxes.ts';
+import type { OpenGateway } from '#workers/sandbox/sandbox.ts';
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -22,8 +24,9 @@ const containersOf = async (stage: SandboxStage) =>
 async function openReady(
   stage: SandboxStage,
   limits = {},
+  options: Partial<DockerSandboxesOptions> = {},
 ): Promise<{ worker: DockerSandboxes; stop: () => Promise<void> }> {
-  const worker = stage.worker({ poolSize: 1, ...limits });
+  const worker = stage.worker({ poolSize: 1, ...limits }, options);
   const stopping = new AbortController();
   const keeping = worker.keepReady(stopping.signal);
   await vi.waitFor(async () => expect(await containersOf(stage)).toHaveLength(1), 20_000);
@@ -101,6 +104,36 @@ test('what most of the latest sessions ask for is what is kept ready', async () 
   }, 20_000);
   await stage.open(worker, sessions[1] ?? '', limits);
   expect(worker.readyCount).toBe(0);
+  await stop();
+  for (const sessionId of sessions) await worker.forget(sessionId);
+});
+
+test('a session with the gateway has its way out from the first command on, in a container that was ready before', async () => {
+  await using stage = openStage();
+  const openGateway: OpenGateway = async (spec, socketPath) => {
+    const server = createServer((socket) => socket.end(`gateway of ${spec.sessionId}`));
+    const address = { path: socketPath, readableAll: true, writableAll: true };
+    await new Promise<void>((resolve) => server.listen(address, resolve));
+    return {
+      update: () => undefined,
+      [Symbol.asyncDispose]: async () => await new Promise((resolve) => server.close(() => resolve())),
+    };
+  };
+  const { worker, stop } = await openReady(stage, {}, { openGateway });
+  const sessions = [stage.newSession(), stage.newSession()];
+  const limits = { network: 'gateway' } as const;
+  await stage.open(worker, sessions[0] ?? '', limits);
+  await vi.waitFor(async () => {
+    const [ready] = (await containersOf(stage)).filter((each) => each.Labels[labels.session] === undefined);
+    if (ready === undefined) throw new Error('none is ready');
+    const { Config } = await stage.engine.getContainer(ready.Id).inspect();
+    expect(Config.Env.join(' ')).toContain('HTTPS_PROXY');
+    expect(worker.readyCount).toBe(1);
+  }, 20_000);
+  const sandbox = await stage.open(worker, sessions[1] ?? '', limits);
+  expect(worker.readyCount).toBe(0);
+  const say = `python3 -c 'import socket as s; k=s.create_connection(("127.0.0.1",3128)); print(k.recv(99).decode())'`;
+  expect((await run(sandbox, say)).output).toBe(`gateway of ${sessions[1]}\n`);
   await stop();
   for (const sessionId of sessions) await worker.forget(sessionId);
 });

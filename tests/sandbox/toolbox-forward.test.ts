@@ -2,6 +2,7 @@ import { chmodSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { attack } from '#tests/support/attack.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 import type { OpenGateway, Sandbox } from '#workers/sandbox/sandbox.ts';
@@ -96,7 +97,7 @@ print(done)`,
     await vi.waitFor(() => expect(sockets.size).toBe(0));
   });
 
-  test('holds up a writer whose reader stopped, without growing', async () => {
+  attack('proxy', '40: a reader that stops', 'the writer is held up, nothing grows', async () => {
     serve = (socket) => socket.pause();
     const { output } = await python(
       `${connect}s.settimeout(1)\nsent = 0
@@ -134,7 +135,7 @@ except ConnectionResetError: print(b'')`);
     expect(output).toBe("b''\n");
   });
 
-  test('is not there in a container without a way out', async () => {
+  attack('proxy', 'a forwarder without a gateway', 'there is none', async () => {
     const none = await stage.open(worker, stage.newSession());
     const { output } = await python(
       "try: socket.create_connection(('127.0.0.1', 3128), timeout=2)\nexcept ConnectionRefusedError: print('refused')",

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { attack } from '#tests/support/attack.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
 
@@ -97,7 +98,7 @@ describe('a job', () => {
     await sandbox.stopJob(deaf, signal);
   });
 
-  test('that writes without an end keeps the end of it, and the toolbox stays small', async () => {
+  attack('resources', '39: a job that writes without an end', 'its end is kept, the toolbox stays small', async () => {
     const id = await start("head -c 300000000 /dev/zero | tr '\\0' x; echo END");
     const { status } = await ended(id);
     expect(status.outputBytes).toBe(300_000_004);
@@ -110,7 +111,7 @@ describe('a job', () => {
     expect(Number(/(\d+) kB/.exec(output)?.[1])).toBeLessThan(12_000);
   });
 
-  test('ends with everything it started: when stopped, at its time, and by itself', async () => {
+  attack('resources', 'a job that leaves processes behind', 'it ends with everything it started', async () => {
     const spread = (n: number) => `setsid sleep ${n} & (setsid env -i sleep ${n + 1} &); echo up;`;
     const gone = async (n: number) => (await count(`sleep ${n}`)) + (await count(`sleep ${n + 1}`));
     const stopped = await start(`${spread(3010)} trap '' TERM; sleep 3012`);

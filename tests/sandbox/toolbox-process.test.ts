@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { attack } from '#tests/support/attack.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 import type { ProcessRequest, Sandbox, SandboxProcess } from '#workers/sandbox/sandbox.ts';
@@ -160,7 +161,7 @@ describe('a slow side', () => {
     expect(await count('sleep 2001')).toBe(0);
   });
 
-  test('diagnostics without an end neither stop the program nor flood the worker', async () => {
+  attack('resources', '39: diagnostics without an end', 'dropped above their bound', async () => {
     const { process: program, err } = await talk(['bash', '-c', 'head -c 50000000 /dev/zero >&2; echo end >&2']);
     expect(await program.exited).toBe(0);
     expect(err().length).toBeGreaterThan(1000);
@@ -221,7 +222,7 @@ describe('the end of a program', () => {
     await vi.waitFor(async () => expect(await count('sleep 2008', later)).toBe(0));
   });
 
-  test('comes when the agent kills everything, and the next one runs in a new container', async () => {
+  attack('toolbox', 'the agent kills everything it can', 'the next one runs in a new container', async () => {
     const sessionId = stage.newSession();
     const here = await stage.open(worker, sessionId);
     const { process: program } = await talk(['sleep', '2009'], {}, here);

@@ -16,22 +16,25 @@ declare module 'vitest' {
   }
 }
 
+type Body = (context: TestContext) => Promise<void> | void;
+
 /** One check of the adversarial suite: `body` attacks and asserts that the attack fails. */
-export function attack(area: string, check: string, how: string, body: (context: TestContext) => Promise<void> | void) {
-  declare({ area, check, how, isLimit: false }, body);
+export function attack(area: string, check: string, how: string, body: Body, timeoutMs?: number): void {
+  declare({ area, check, how, isLimit: false }, body, timeoutMs);
 }
 
 /**
  * A check that cannot hold on every engine: `body` asserts what an attacker gets and no more, and the table names it a
  * limit. Each has its line in docs/guide/security.md.
  */
-export function limit(area: string, check: string, how: string, body: (context: TestContext) => Promise<void> | void) {
-  declare({ area, check, how, isLimit: true }, body);
+export function limit(area: string, check: string, how: string, body: Body, timeoutMs?: number): void {
+  declare({ area, check, how, isLimit: true }, body, timeoutMs);
 }
 
-function declare(meta: AttackMeta, body: (context: TestContext) => Promise<void> | void): void {
-  test(`${meta.area}: ${meta.check}`, async (context) => {
+function declare(meta: AttackMeta, body: Body, timeoutMs: number | undefined): void {
+  const run: Body = async (context) => {
     context.task.meta.attack = meta;
     await body(context);
-  });
+  };
+  test(`${meta.area}: ${meta.check}`, run, timeoutMs);
 }

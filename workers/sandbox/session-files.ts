@@ -111,6 +111,9 @@ export function createSessionFiles(ask: AskToolbox, run: (request: CommandReques
     },
 
     searchFiles: async (pattern, { path: file = '.', glob, contextLines = 0, matchesMax, signal }) => {
+      if (file.includes('\n')) {
+        throw new AppError('tool.invalid_arguments', 'A path with a line break in it cannot be searched.');
+      }
       const enough = new AbortController();
       let lines = 0;
       const result = await run({
@@ -225,8 +228,10 @@ function searchArguments(pattern: string, glob: string | undefined, contextLines
     '--no-messages',
   ];
   const columns = [`--max-columns=${columnsMax}`, '--max-columns-preview', '--max-filesize=8M', '--hidden'];
-  // The last glob that matches decides, so that what is skipped stands behind what is wanted.
-  const globs = [...(glob === undefined ? [] : [`--glob=${glob}`]), '--glob=!.git', '--glob=!node_modules'];
+  // The last glob that matches decides, so that what is skipped stands behind what is wanted. A name with a line break
+  // would read as the name of another file, which other rules may hold for.
+  const skipped = ['.git', 'node_modules', '*\n*'].map((name) => `--glob=!${name}`);
+  const globs = [...(glob === undefined ? [] : [`--glob=${glob}`]), ...skipped];
   const around = contextLines > 0 ? [`--context=${Math.trunc(contextLines)}`] : [];
   const all = [...fixed, ...columns, ...around, ...globs, `--regexp=${pattern}`, '--'];
   if (all.length >= argumentsMax) throw new AppError('tool.invalid_arguments', 'The search has too many arguments.');

@@ -34,7 +34,7 @@ export interface ToolResult {
 }
 
 /** A question (`core/questions`) that a call has put to a person. */
-export interface AskedQuestion {
+interface AskedQuestion {
   readonly questionId: string;
   readonly text: string;
 }

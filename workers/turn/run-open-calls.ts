@@ -132,7 +132,13 @@ async function prepare(pass: CallPass, call: ToolCallPart, wasStarted: boolean):
   const given = tool.parameters.safeParse(call.parsed.arguments);
   if (!given.success) return refuse(`Not carried out: ${issuesOf(given.error)}.`);
   const endedCalls = () => pass.log.endedCalls();
-  const hookCall = { agent: pass.agent, work: pass.work, tool: tool.name, callKey: pass.log.callKey(call.id), endedCalls };
+  const hookCall = {
+    agent: pass.agent,
+    work: pass.work,
+    tool: tool.name,
+    callKey: pass.log.callKey(call.id),
+    endedCalls,
+  };
   const hooked = await pass.deps.hooks.beforeTool({ ...hookCall, args: given.data }, pass.signal);
   if (hooked.action === 'block') return refuse(`Blocked: ${hooked.reason}`);
   const args = hooked.action === 'modify' ? tool.parameters.safeParse(hooked.args) : given;
@@ -212,7 +218,14 @@ async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<Tool
     sandbox: async (kind = 'core') => {
       const known = opened.get(kind);
       if (known !== undefined) return await known;
-      const spec = { sessionId: work.sessionId, agent: agent.name, limits: limitsOf(agent, kind), egress: agent.egress, turnId: work.turnId, kind };
+      const spec = {
+        sessionId: work.sessionId,
+        agent: agent.name,
+        limits: limitsOf(agent, kind),
+        egress: agent.egress,
+        turnId: work.turnId,
+        kind,
+      };
       const opening = deps.sandboxes.open(spec, signal);
       opened.set(kind, opening);
       return await opening;

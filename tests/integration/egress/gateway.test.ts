@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type Certificate, makeCertificate } from '#tests/fakes/web/certificate.ts';
 import { fakeNames } from '#tests/fakes/web/names.ts';
 import { startUpstream, type Upstream } from '#tests/fakes/web/upstream.ts';
+import { attack } from '#tests/support/attack.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 import { GatewayStage, type StageOptions, secrets, secure } from './gateway-stage.ts';
 
@@ -91,7 +92,7 @@ describe('what is let out', () => {
     expect((await stage.ask(`http://api.test:${plain.port}/`)).status).toBe(200);
   });
 
-  test('an address behind an allowed name is judged all the same', async () => {
+  attack('network', 'a closed address behind an allowed name', 'judged all the same', async () => {
     const stage = await open([rule({ host: '*' })]);
     for (const host of [
       'inside.test',
@@ -146,7 +147,7 @@ describe('what is let out', () => {
     expect(tls.requests.map(({ url }) => url).slice(0, 2)).toEqual(['/a/b?c=1', '/x']);
   });
 
-  test('a certificate nobody vouches for is not believed', async () => {
+  attack('network', 'a forged certificate', 'not believed', async () => {
     const stage = await open([rule()], { ca: makeCertificate(['api.test']).cert });
     const answer = await stage.ask(inner('/'));
     expect([answer.status, answer.text]).toEqual([502, expect.stringContaining('certificate is not trusted')]);
@@ -194,14 +195,14 @@ describe('credentials', () => {
     expect([tls.requests.length, plain.requests.length]).toEqual([2, 0]);
   });
 
-  test('a handle in address or body stays a handle', async () => {
+  attack('secrets', 'a handle in address or body', 'it stays a handle', async () => {
     const stage = await open([rule({ methods: ['POST'] })]);
     await stage.ask(inner('/x?k=$CRED{key}'), { method: 'POST', body: '$CRED{key}' });
     expect(tls.requests[0]?.body).toBe('$CRED{key}');
     expect(tls.requests[0]?.url).toContain('$CRED');
   });
 
-  test('a value with a line break is not put into a header', async () => {
+  attack('secrets', 'a secret with a line break', 'not put into a header', async () => {
     const stage = await open([rule()]);
     const answer = await stage.ask(inner('/x'), { headers: { 'x-key': '$CRED{split}' } });
     expect([answer.status, tls.requests.length]).toEqual([403, 0]);
@@ -264,7 +265,7 @@ describe('tunnels', () => {
       .toMatchObject({ verdict: 'refused', reason: expect.stringContaining('its TLS asks for') });
   });
 
-  test('what is no TLS does not, nor what says nothing', async () => {
+  attack('proxy', 'a tunnel for what is no TLS', 'cut', async () => {
     const stage = await open([rule({ methods: ['*'] })], { limits: { helloMs: 300 } });
     const first = await stage.tunnel(`api.test:${plain.port}`);
     first.socket.write('GET /smuggled HTTP/1.1\r\nhost: api.test\r\n\r\n');

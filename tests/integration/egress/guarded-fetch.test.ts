@@ -3,6 +3,7 @@ import { createAddressGuard } from '#core/egress/address-guard.ts';
 import { type Certificate, makeCertificate } from '#tests/fakes/web/certificate.ts';
 import { fakeNames } from '#tests/fakes/web/names.ts';
 import { startUpstream, type Upstream } from '#tests/fakes/web/upstream.ts';
+import { attack } from '#tests/support/attack.ts';
 import { createGuardedFetch, type GuardedFetchOptions } from '#workers/egress/guarded-fetch.ts';
 
 let certificate: Certificate;
@@ -63,14 +64,14 @@ test('a loopback is only reached where it was opened', async () => {
   expect(tls.connections).toBe(0);
 });
 
-test('a server an operator set up himself is reached, and what it redirects to is not', async () => {
+attack('network', 'a redirect from an opened server', 'what is opened is opened for that server alone', async () => {
   const own = createGuardedFetch({ lookup, ca: certificate.cert, ports: 'any', trusted: [`one.test:${tls.port}`] });
   expect(await (await own(one('/x'))).text()).toBe('reached /x');
   await expect(own(redirect(two('/y')))).rejects.toMatchObject({ code: 'egress.refused' });
   expect(other.connections).toBe(0);
 });
 
-test('another host is told nothing that was meant for the first', async () => {
+attack('secrets', 'headers taken along by a redirect', 'another host is told nothing', async () => {
   const headers = { authorization: 'Bearer mine', cookie: 'a=1', 'x-api-key': 'k', accept: 'text/plain' };
   const response = await guarded()(redirect(two('/landed')), { headers });
   expect([await response.text(), response.redirected, response.url]).toEqual(['reached /landed', true, two('/landed')]);
@@ -100,7 +101,7 @@ test('a body goes to no other host, and a POST that is answered with another pla
   expect(other.requests).toEqual([]);
 });
 
-test('redirects end: after five, at plain http, at nonsense, and where they are not wanted', async () => {
+attack('network', 'redirects without an end', 'five, of https only', async () => {
   await expect(guarded()(one('/loop'))).rejects.toThrow(/more than 5 times/);
   expect(tls.requests).toHaveLength(6);
   await expect(guarded({ allowsHttp: true })(redirect(`http://one.test:${plain.port}/`))).rejects.toThrow(
@@ -112,7 +113,7 @@ test('redirects end: after five, at plain http, at nonsense, and where they are 
   expect((await guarded()(redirect('/x'), { redirect: 'manual' })).status).toBe(302);
 });
 
-test('an answer is cut by what it becomes when it is unpacked', async () => {
+attack('resources', 'a compressed flood', 'cut by what it becomes', async () => {
   const response = await guarded({ responseBytesMax: 1_000_000 })(one('/bomb'));
   await expect(response.text()).rejects.toMatchObject({ code: 'egress.too_large' });
   const large = await guarded({ responseBytesMax: 1_000_000 })(one('/big?bytes=1000001'));

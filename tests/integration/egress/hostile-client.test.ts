@@ -6,6 +6,7 @@ import { systemClock } from '#core/kit/clock.ts';
 import { type Certificate, makeCertificate } from '#tests/fakes/web/certificate.ts';
 import { fakeNames } from '#tests/fakes/web/names.ts';
 import { startUpstream, type Upstream } from '#tests/fakes/web/upstream.ts';
+import { attack } from '#tests/support/attack.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 import { EgressJournal } from '#workers/egress/egress-journal.ts';
 import { GatewayStage, makeSession, type StageOptions, secrets } from './gateway-stage.ts';
@@ -106,11 +107,13 @@ describe('requests that two readers could read in two ways', () => {
     ['nonsense', () => '\u0000\u0001\u0002\r\n\r\n'],
   ];
 
-  test.each(cases)('%s is refused and reaches nobody', async (_what, bytes) => {
-    const stage = await open();
-    expect(await stage.raw(bytes())).toMatch(/^HTTP\/1\.1 4\d\d /);
-    expect([plain.requests, tls.requests]).toEqual([[], []]);
-  });
+  for (const [what, bytes] of cases) {
+    attack('proxy', what, 'refused, and reaches nobody', async () => {
+      const stage = await open();
+      expect(await stage.raw(bytes())).toMatch(/^HTTP\/1\.1 4\d\d /);
+      expect([plain.requests, tls.requests]).toEqual([[], []]);
+    });
+  }
 
   test.each(['TRACE', 'TRACK', 'PROPFIND', 'PURGE'])('%s is not carried', async (method) => {
     const stage = await open();
@@ -120,7 +123,7 @@ describe('requests that two readers could read in two ways', () => {
     expect(plain.requests).toEqual([]);
   });
 
-  test('a second request behind a refused one is not carried out of its body', async () => {
+  attack('proxy', 'a request in the body of a refused one', 'the connection ends with the refusal', async () => {
     const stage = await open({ rules: [{ host: 'evil.test' }] });
     const hidden = `GET http://${at()}/hidden HTTP/1.1\r\nhost: ${at()}\r\n\r\n`;
     const answer = await stage.raw(
@@ -130,7 +133,7 @@ describe('requests that two readers could read in two ways', () => {
     expect(plain.requests).toEqual([]);
   });
 
-  test('two requests in one go are two requests, each judged by itself', async () => {
+  attack('proxy', 'two requests in one go', 'each is judged by itself', async () => {
     const stage = await open();
     const answer = await stage.raw(
       `GET http://${at()}/one HTTP/1.1\r\nhost: ${at()}\r\n\r\nGET http://evil.test:${plain.port}/two HTTP/1.1\r\nhost: evil.test:${plain.port}\r\nconnection: close\r\n\r\n`,
@@ -141,7 +144,7 @@ describe('requests that two readers could read in two ways', () => {
 });
 
 describe('headers', () => {
-  test('headers of the connection, for the proxy, and claims about the sender do not go on', async () => {
+  attack('proxy', 'headers of the connection and claims about the sender', 'they do not go on', async () => {
     const stage = await open();
     await stage.raw(
       `GET http://${at()}/h HTTP/1.1\r\nhost: ${at()}\r\nconnection: close, x-drop\r\nx-drop: 1\r\nkeep-alive: 5\r\nte: trailers\r\n` +
@@ -160,7 +163,7 @@ describe('headers', () => {
     for (const name of ['x-secret-hop', 'proxy-authenticate', 'alt-svc']) expect(headers[name]).toBeUndefined();
   });
 
-  test('a header named in Connection cannot take the credential out again', async () => {
+  attack('secrets', 'a credential named in Connection', 'it is put in after that', async () => {
     const stage = await open();
     await stage.raw(
       `GET http://gateway/api.test:${tls.port}/c HTTP/1.1\r\nhost: gateway\r\nconnection: authorization, close\r\n\r\n`,
@@ -168,7 +171,7 @@ describe('headers', () => {
     expect(tls.requests[0]?.headers.authorization).toBe(`Bearer ${secrets['key']}`);
   });
 
-  test('two headers of the credential’s name are replaced by the one', async () => {
+  attack('secrets', 'two headers of the credential’s name', 'replaced by the one', async () => {
     const stage = await open();
     await stage.raw(
       `GET http://gateway/api.test:${tls.port}/c HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer a\r\nAuthorization: Bearer b\r\nconnection: close\r\n\r\n`,
@@ -179,7 +182,7 @@ describe('headers', () => {
     expect(values).toEqual([`Bearer ${secrets['key']}`]);
   });
 
-  test('an upgrade is not made', async () => {
+  attack('proxy', 'an upgrade to another protocol', 'not made', async () => {
     const stage = await open();
     const answer = await stage.raw(
       `GET http://${at()}/ws HTTP/1.1\r\nhost: ${at()}\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n\r\n`,
@@ -188,7 +191,7 @@ describe('headers', () => {
     expect(answer).toMatch(/^HTTP\/1\.1 200 /);
   });
 
-  test('more headers than allowed are refused', async () => {
+  attack('proxy', 'more headers than allowed', 'refused', async () => {
     const stage = await open();
     expect(
       await stage.raw(`GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\nx: ${'a'.repeat(17_000)}\r\n\r\n`),
@@ -214,7 +217,7 @@ describe('bounds', () => {
     expect((await stage.records())[0]).toMatchObject({ verdict: 'failed', receivedBytes: 100_000 });
   });
 
-  test('a compressed flood behind a credential is cut by what it would become', async () => {
+  attack('resources', 'a compressed flood behind a credential', 'cut by what it would become', async () => {
     const stage = await open({ limits: { responseBytesMax: 1_000_000 } });
     const answer = await stage.ask(`http://gateway/api.test:${tls.port}/bomb`);
     expect(answer.isBroken).toBe(true);
@@ -245,7 +248,7 @@ describe('bounds', () => {
     expect(plain.requests).toEqual([]);
   });
 
-  test('a slow head and a slow body are given up', async () => {
+  attack('resources', 'a slow head and a slow body', 'given up at their time', async () => {
     const stage = await open({ limits: { headersMs: 300, requestMs: 600 } });
     expect(await stage.raw(`GET http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\n`)).toMatch(/^HTTP\/1\.1 408 /);
     expect(await stage.raw(`POST http://${at()}/a HTTP/1.1\r\nhost: ${at()}\r\ncontent-length: 10\r\n\r\nab`)).toMatch(
@@ -271,7 +274,7 @@ describe('bounds', () => {
     expect((await stage.records()).map(({ verdict }) => verdict)).toEqual(['allowed', 'allowed', 'allowed', 'refused']);
   });
 
-  test('more connections than allowed are closed', async () => {
+  attack('resources', 'more connections than allowed', 'closed', async () => {
     const stage = await open({ limits: { connectionsMax: 3 } });
     const sockets = Array.from({ length: 6 }, () => connect(stage.socketPath).on('error', () => undefined));
     const closed = () => sockets.filter((socket) => socket.closed).length;
@@ -292,7 +295,7 @@ describe('bounds', () => {
     await expect.poll(() => plain.open).toBe(0);
   });
 
-  test('what cannot be put on record does not go out, and what was done meanwhile is on record later', async () => {
+  attack('proxy', 'requests while nothing can be put on record', 'they do not go out', async () => {
     const known = await open();
     await known.ask(`http://${at()}/first`);
     await known.journal.settled();
@@ -311,7 +314,7 @@ describe('bounds', () => {
     expect(plain.requests.map(({ url }) => url)).toEqual(['/first', '/second', '/now']);
   });
 
-  test('an answer that is no proper HTTP is refused, and headers in odd letters do no harm', async () => {
+  attack('proxy', 'answers that are no proper HTTP', 'refused', async () => {
     const answers: Readonly<Record<string, string>> = {
       '/split': 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok!',
       '/both': 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n',

@@ -1,3 +1,4 @@
+import { attack } from '#tests/support/attack.ts';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createAddressGuard } from '#core/egress/address-guard.ts';
@@ -161,7 +162,7 @@ describe('http_request', () => {
     expect(tls.requests).toEqual([]);
   });
 
-  test('the credential of a rule and a handle are put in, and shown back to nobody', async () => {
+  attack('secrets', '22: an API that shows a tool its secret', 'scrubbed before the model reads it', async () => {
     rules = [{ host: 'api.test', ports: [tls.port], methods: ['*'], credential: 'key' }];
     const { text } = await call(tool(), {
       url: url('/echo'),
@@ -178,7 +179,7 @@ describe('http_request', () => {
     expect(piece.text).not.toContain((secrets['key'] ?? '').slice(0, 8));
   });
 
-  test('a value that lies across the end of what is read is not shown in part', async () => {
+  attack('secrets', 'a secret across the end of what is read', 'not shown in part', async () => {
     rules = [{ host: 'api.test', ports: [tls.port], methods: ['*'], credential: 'key' }];
     const value = secrets['key'] ?? '';
     for (const length of [4, 9, value.length - 1]) {
@@ -196,7 +197,7 @@ describe('http_request', () => {
     await expect(call(tool(), { url: url('/loop') })).rejects.toThrow(/more than 5 times/);
   });
 
-  test('the rule’s paths hold for redirects too', async () => {
+  attack('network', 'a redirect past the paths of a rule', 'each hop is judged', async () => {
     rules = [{ host: 'api.test', ports: [tls.port], paths: ['/redirect'] }];
     await expect(call(tool(), { url: url('/redirect?to=/admin') })).rejects.toThrow(/covers the paths \/redirect only/);
     expect(tls.requests.map((request) => request.url)).not.toContain('/admin');
@@ -237,7 +238,7 @@ describe('http_request', () => {
     'https://[fe80::1%25lo]/',
   ])('%s is no address for it', (address) => expect(tool().parameters.safeParse({ url: address }).success).toBe(false));
 
-  test('headers cannot carry a second header or frame the message', async () => {
+  attack('proxy', 'headers of a tool that carry a second one', 'refused', async () => {
     expect(tool().parameters.safeParse({ url: url('/'), headers: { x: 'a\r\nb: c' } }).success).toBe(false);
     expect(tool().parameters.safeParse({ url: url('/'), headers: { 'x\r\ny': 'a' } }).success).toBe(false);
     await call(tool(), {
@@ -272,12 +273,12 @@ describe('web_fetch', () => {
     expect((await call(fetchPage, { url: url('/long'), offset: 9_000_000 })).isError).toBe(true);
   });
 
-  test('a page that is nested to hurt the reader is told as plain text, soon', async () => {
+  attack('resources', 'a page nested to hang its reader', 'read in a thread with a time and a depth', async () => {
     const { text } = await call(tool(), { url: url('/deep') });
     expect(text).toContain('the bottom of it');
   });
 
-  test('text is decoded by what it says it is, without terminal escapes, and cannot end its own quotation', async () => {
+  attack('output', 'a page that ends its own quotation', 'the end is a word nobody can know', async () => {
     expect((await call(tool(), { url: url('/latin') })).text).toContain('Grüße');
     const { text } = await call(tool(), { url: url('/escape') });
     expect(text).not.toMatch(/[\u001b\u0000]/);
@@ -353,7 +354,7 @@ describe('web_search', () => {
     );
   });
 
-  test('a key is not sent along a redirect', async () => {
+  attack('secrets', 'a search engine that redirects with the key', 'not sent along', async () => {
     await using thief = await startUpstream();
     await using apis = await startUpstream({
       answers: {

@@ -1,3 +1,4 @@
+import { attack } from '#tests/support/attack.ts';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -155,7 +156,7 @@ test.each(['auto', 'legacy'] as const)('a program starts work once and reads how
   await client.close();
 });
 
-test('work of another token cannot be read, and a token for one agent gives work to no other', async () => {
+attack('mcp', 'a token that reads the work of another one', 'work belongs to its token', async () => {
   const first = await connect(await makeToken(['runs:write']));
   const { value } = await call(first, 'run_start', { task: 'mine' });
   const second = await connect(await makeToken(['runs:write'], { agentName: 'coder' }));
@@ -166,7 +167,7 @@ test('work of another token cannot be read, and a token for one agent gives work
   expect((await call(second, 'run_start', { task: 'x' })).value).toMatchObject({ agent: 'coder' });
 });
 
-test('what a token has no scope for is not listed and cannot be called', async () => {
+attack('mcp', 'a call without its scope', 'not listed and refused', async () => {
   const client = await connect(await makeToken(['memory:read']));
   expect((await client.listTools()).tools.map(({ name }) => name)).toEqual(['memory_search']);
   await expect(client.callTool({ name: 'run_start', arguments: { task: 'x' } })).rejects.toThrow(/not found/i);
@@ -209,7 +210,7 @@ async function askFor(requesterId: string, approver: string): Promise<string> {
   });
 }
 
-test('an approval is decided as the person of the token, and only what they may decide', async () => {
+attack('mcp', 'an approval by a token of somebody else', 'decided as the person of the token', async () => {
   const theirs = await askFor(anna, 'role:owner');
   const annas = await connect(await makeToken(['approvals:decide'], { personId: anna }));
   const refused = await call(annas, 'approvals_decide', { approval_id: theirs, decision: 'approve' });
@@ -242,7 +243,7 @@ test('a message of a member goes to themselves only; each is said once', async (
   });
 });
 
-test('no token, a revoked one, one that ended, and one of a person who was removed open nothing', async () => {
+attack('mcp', 'no token, a revoked or an ended one', 'they open nothing', async () => {
   const url = `${server.url}/mcp`;
   const post = async (token?: string): Promise<Response> =>
     await fetch(url, {
@@ -279,7 +280,7 @@ test('no token, a revoked one, one that ended, and one of a person who was remov
   expect(stored).not.toContain(good);
 });
 
-test('another web site cannot use a token through a browser', async () => {
+attack('mcp', 'a web site that uses a token through a browser', 'requests of other sites are refused', async () => {
   const response = await fetch(`${server.url}/mcp`, {
     method: 'POST',
     headers: { authorization: `Bearer ${await makeToken(['runs:write'])}`, origin: 'https://evil.example' },

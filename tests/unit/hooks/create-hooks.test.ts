@@ -1,3 +1,4 @@
+import { attack } from '#tests/support/attack.ts';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { agentFrontMatterSchema } from '#core/agents/agent-profile.ts';
@@ -38,7 +39,7 @@ test('hooks run by priority and name, each sees what the one before left, and th
   expect(await createHooks({ log }, []).beforeTool(hookCall(), signal)).toEqual({ action: 'continue' });
 });
 
-test('a hook that throws or hangs blocks before a tool, and says nothing after one', async () => {
+attack('hooks', 'a hook made to throw or to hang', 'it blocks the call', async () => {
   const fails: Hook = hook('fails', {
     beforeTool: () => {
       throw new Error('secret detail');

@@ -1,3 +1,4 @@
+import { attack } from '#tests/support/attack.ts';
 import { expect, test } from 'vitest';
 import { compileCommandGlob } from '#core/permissions/glob.ts';
 import { dangerousCommandsHook, forbiddenCommand } from '#workers/hooks/dangerous-commands.ts';
@@ -66,7 +67,7 @@ test.each([
   expect(forbiddenCommand(command)).toBeUndefined();
 });
 
-test('a line made to be slow to read is judged at once', () => {
+attack('hooks', 'a command that is slow to read', 'judged in linear time', () => {
   for (const unit of [
     'base64 -d ',
     "'a' ",
@@ -86,7 +87,7 @@ test('a line made to be slow to read is judged at once', () => {
   }
 });
 
-test('commands and code of any tool are looked at, and what the operator forbids on top', async () => {
+attack('hooks', 'a forbidden command by another tool, as code or as input', 'arguments of all tools are read', async () => {
   const hook = dangerousCommandsHook({ also: ['terraform destroy *'] });
   const verdict = async (args: unknown) =>
     (await hook.beforeTool?.(hookCall({ args }), new AbortController().signal))?.action;

@@ -1,3 +1,4 @@
+import { attack } from '#tests/support/attack.ts';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -113,7 +114,7 @@ test('an output can be changed or withheld, pictures and all', async () => {
   expect(await all.afterTool(call('hide'), result, signal)).toEqual({ text: 'Withheld: private', isError: true });
 });
 
-test('a hook that waits, computes or ends for ever is cut: its call is blocked and the next one works', async () => {
+attack('hooks', 'a hook that computes or waits for ever', 'cut at its time, its call blocked', async () => {
   const { hooks } = await load(
     `export const hooks = { name: 'x', before_tool: (call) => {
       if (call.args.mode === 'wait') return new Promise((resolve, reject) => call.signal.addEventListener('abort', () => reject(new Error('cut'))));
@@ -146,7 +147,7 @@ test('an answer that came while the worker itself was busy is not late', async (
   expect(await verdict).toEqual({ action: 'continue' });
 });
 
-test('files that change while the worker runs are not taken for those it began with', async () => {
+attack('hooks', 'a hook’s file changed under a running worker', 'not taken for the one it began with', async () => {
   const folder = write({
     'hooks.ts': "export const hooks = { name: 'x', before_tool: (call) => call.args.die && process.exit() };",
   });

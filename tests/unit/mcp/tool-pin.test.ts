@@ -1,3 +1,4 @@
+import { attack } from '#tests/support/attack.ts';
 import { expect, test } from 'vitest';
 import {
   describeFlag,
@@ -55,7 +56,7 @@ test.each([
   expect(shownTool('web', read?.definition ?? null).description).not.toContain(description);
 });
 
-test('hidden text in a schema is told as well, keys included', () => {
+attack('mcp', 'hidden text in a schema', 'told to the approver', () => {
   const inputSchema = { type: 'object', properties: { 'q\u200b': { type: 'string' } } };
   expect(readTool(tool({ inputSchema }), 's')?.flags).toEqual(['invisible_text']);
 });
@@ -71,7 +72,7 @@ test('words to the model about other things are told; ordinary descriptions are 
   expect(readTool(tool({ description: 'Reads a file and returns its lines, at most 2,000.' }), 's')?.flags).toEqual([]);
 });
 
-test('a name that reads like one of ours is told', () => {
+attack('mcp', 'a tool named like one of ours', 'told to the approver', () => {
   const taken = new Set([plainName('read_file')]);
   expect(readTool(tool({ name: 'Read-File' }), 's', taken)?.flags).toEqual(['shadows']);
   expect(readTool(tool({ name: 'ｒｅａｄ_file' }), 's', taken)?.flags).toContain('shadows');

@@ -1,3 +1,4 @@
+import { attack } from '#tests/support/attack.ts';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
 import type { AgentProfile } from '#core/agents/agent-profile.ts';
@@ -45,7 +46,7 @@ async function run(pieces: readonly string[], result: ToolResult): Promise<{ sho
   return { shown, result: ended ?? { text: '', isError: true } };
 }
 
-test('a result has no secret in it, and one without any is the same result', async () => {
+attack('secrets', 'a tool that answers with a secret', 'taken out of the result, whatever tool it was', async () => {
   const harmless = { text: 'nothing', isError: false };
   expect((await run([], harmless)).result).toBe(harmless);
   expect((await run([], { text: `a ${value} b ${awsKey}`, isError: true })).result).toEqual({
@@ -54,7 +55,7 @@ test('a result has no secret in it, and one without any is the same result', asy
   });
 });
 
-test('live output has no secret in it, wherever its pieces are cut', async () => {
+attack('secrets', 'a secret in pieces of live output', 'held back until it is none', async () => {
   const output = `line one\nthe key ${value} and ${awsKey}\nlast line\n`;
   for (const length of [1, 5, 11, 30]) {
     const pieces = output.match(new RegExp(`[\\s\\S]{1,${length}}`, 'g')) ?? [];
@@ -102,7 +103,7 @@ async function ask(
   return { sent, heard, answer };
 }
 
-test('no message that holds a secret reaches a model, and the others go as they are', async () => {
+attack('secrets', 'a secret in what a model is to read', 'no message with it reaches a model', async () => {
   const harmless: ModelMessage = { role: 'user', parts: [{ type: 'text', text: 'hello' }] };
   const picture: ModelMessage = {
     role: 'user',
@@ -148,7 +149,7 @@ test('no message that holds a secret reaches a model, and the others go as they 
   });
 });
 
-test('no secret is heard from a model, in no piece and not in its answer', async () => {
+attack('secrets', 'a model that says a secret', 'taken out of every piece of its answer', async () => {
   const text = `It is ${value}, and ${awsKey}. Done`;
   const { heard, answer } = await ask([], [...text], { role: 'assistant', parts: [{ type: 'text', text }] });
   const clean = `It is ${mark}, and [redacted: an AWS key]. Done`;

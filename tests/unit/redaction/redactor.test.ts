@@ -1,3 +1,4 @@
+import { attack } from '#tests/support/attack.ts';
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { createRedactor } from '#core/redaction/create-redactor.ts';
@@ -112,7 +113,7 @@ test('of an address the password is taken out, and of an authorization the crede
   );
 });
 
-test('secrets that overlap or follow each other leave nothing of each other', () => {
+attack('secrets', 'secrets that overlap', 'nothing is left of either', () => {
   const redactor = redactorOf('abcdefgh-1234', 'gh-1234-ijklmnop', 'ijklmnop');
   expect(redactor.text('abcdefgh-1234-ijklmnop')).toBe('[redacted: secret_0]');
   expect(redactor.text('abcdefgh-1234abcdefgh-1234')).toBe('[redacted: secret_0][redacted: secret_0]');

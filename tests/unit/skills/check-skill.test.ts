@@ -1,3 +1,4 @@
+import { attack } from '#tests/support/attack.ts';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -118,7 +119,7 @@ test('a skill that is too large, too many or has no SKILL.md is refused', () => 
   ).toMatch(/not UTF-8/);
 });
 
-test('links, pipes and a linked folder are refused, and a checkout is read without its .git', async () => {
+attack('skills', 'links and pipes in a skill', 'refused', async () => {
   const place = writeSkill(folder(), 'x', { files: { '.git/config': 'x', 'scripts/a.sh': 'echo' } });
   const read = await readFolder(place);
   expect(read.problems).toEqual([]);

@@ -1,3 +1,4 @@
+import { attack } from '#tests/support/attack.ts';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -91,7 +92,7 @@ test.each([
   await expect(fromArchive(...entries)).rejects.toThrow(problem);
 });
 
-test('an archive that unpacks to more than any skill is given up while it unpacks', async () => {
+attack('skills', '27: an archive of a skill that unpacks without end', 'given up while it unpacks', async () => {
   const bomb = gzipSync(Buffer.alloc(40 * 1024 * 1024));
   expect(bomb.length).toBeLessThan(1024 * 1024);
   await expect(readTar(bomb, 'bomb')).rejects.toThrow(/cannot be unpacked/);
@@ -99,7 +100,7 @@ test('an archive that unpacks to more than any skill is given up while it unpack
   await expect(readTar(many, 'many')).rejects.toThrow(/more than 20000 entries/);
 }, 30_000);
 
-test('of a git repository the named revision is taken, with its commit, and none of its hooks or filters run', async () => {
+attack('skills', 'hooks and filters of a repository with skills', 'none of them runs', async () => {
   const place = folder();
   writeSkill(path.join(place, 'work/skills'), 'packed', { files: { 'scripts/run.sh': 'echo one' } });
   const work = path.join(place, 'work');

@@ -1,3 +1,4 @@
+import { attack } from '#tests/support/attack.ts';
 import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -70,7 +71,7 @@ test('a skill in use narrows the turn, one of its files counts, a call of it tha
   expect(await verdict('use_skill', used('reader'))).toBe('continue');
 });
 
-test('a skill that was used so long ago that the turn no longer reads of it still limits it', async () => {
+attack('skills', 'a turn so long that it forgets the skill’s limits', 'the record of the turn is asked, not the prompt', async () => {
   const { add, hooks, earlier } = stage();
   await add('reader', { frontMatter: 'allowed-tools: Read\n' });
   earlier.push(used('reader'));
@@ -89,7 +90,7 @@ test('two skills in one turn narrow it to what both allow', async () => {
   expect(await verdict('exec', used('reader'), used('finder'))).toMatch(/"reader" limits/);
 });
 
-test('a skill that is changed while it is in use stops the turn from calling anything', async () => {
+attack('skills', 'a skill changed while it is in use', 'the turn calls nothing any more', async () => {
   const { add, verdict } = stage();
   const folder = await add('reader', { frontMatter: 'allowed-tools: Read\n' });
   appendFileSync(path.join(folder, 'SKILL.md'), 'more');

@@ -1,3 +1,4 @@
+import { attack } from '#tests/support/attack.ts';
 import {
   appendFileSync,
   chmodSync,
@@ -72,7 +73,7 @@ test('a skill that lies in the folder is found, and used only once somebody has 
   expect(skill.files.map((file) => file.path)).toEqual(['SKILL.md']);
 });
 
-test('whatever changes in a trusted folder takes the skill out of use and is named', async () => {
+attack('skills', 'any change in a reviewed folder', 'the skill is suspended and the change named', async () => {
   const { root, library, state, trust } = stage();
   const place = writeSkill(path.join(root, 'skills'), 'one', {
     files: { 'scripts/run.sh': 'echo', 'references/a.md': 'a' },
@@ -125,7 +126,7 @@ test('whatever changes in a trusted folder takes the skill out of use and is nam
   }
 });
 
-test('a change that keeps size and time is noticed as well', async () => {
+attack('skills', 'a change that keeps size and time', 'contents are compared', async () => {
   const { root, state, trust } = stage();
   const file = path.join(writeSkill(path.join(root, 'skills'), 'one', { files: { 'a.md': 'good' } }), 'a.md');
   utimesSync(file, 1_000_000, 1_000_000);
@@ -136,7 +137,7 @@ test('a change that keeps size and time is noticed as well', async () => {
   expect(await state('one')).toMatch(/a\.md is not what was reviewed/);
 });
 
-test('bytes that are handed out are compared at that moment, not when the skill was listed', async () => {
+attack('skills', 'a change between the check and the use', 'compared when handed out', async () => {
   const { root, library, trust } = stage();
   const file = path.join(writeSkill(path.join(root, 'skills'), 'one', { files: { 'a.md': 'good' } }), 'a.md');
   await trust('one');
@@ -150,7 +151,7 @@ test('bytes that are handed out are compared at that moment, not when the skill 
   expect(await reading).not.toBe('evil');
 });
 
-test('a lock that was edited by hand pins nothing, and everything of its folder is suspended', async () => {
+attack('skills', 'a lock edited by hand', 'it pins nothing', async () => {
   const { root, state, trust } = stage();
   writeSkill(path.join(root, 'skills'), 'one');
   await trust('one');
@@ -272,7 +273,7 @@ test('names that mean something to programs are names like others, or refused', 
   expect((await library.list()).map((skill) => skill.status.state)).toEqual(['ready', 'untrusted']);
 });
 
-test('a file whose name holds a terminal sequence cannot paint the terminal of whoever reads of it', async () => {
+attack('skills', 'terminal escapes in names of a skill’s files', 'spelled out', async () => {
   const { root } = stage();
   const place = writeSkill(path.join(root, 'source'), 'one', { files: { 'a\u001b[31m\u202e.md': 'x' } });
   const failure: unknown = await fetchSkill(place, new AbortController().signal).catch((err: unknown) => err);
