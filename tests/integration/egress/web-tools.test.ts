@@ -1,4 +1,3 @@
-import { attack } from '#tests/support/attack.ts';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createAddressGuard } from '#core/egress/address-guard.ts';
@@ -8,6 +7,7 @@ import { type Certificate, makeCertificate } from '#tests/fakes/web/certificate.
 import { fakeNames } from '#tests/fakes/web/names.ts';
 import { searchKeys, startSearchApis } from '#tests/fakes/web/search-apis.ts';
 import { startUpstream, type Upstream } from '#tests/fakes/web/upstream.ts';
+import { attack } from '#tests/support/attack.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 import { EgressJournal } from '#workers/egress/egress-journal.ts';
 import { createOutsideClient, type OutsideClient } from '#workers/egress/outside-client.ts';

@@ -1,4 +1,3 @@
-import { attack } from '#tests/support/attack.ts';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -10,6 +9,7 @@ import { createAccessToken, revokeAccessToken } from '#core/mcp/access-tokens.ts
 import type { Conversation } from '#core/sessions/origin.ts';
 import { type Server, startServer } from '#server/start-server.ts';
 import { seedPerson, seedSession, seedTurn } from '#tests/support/asking-turn.ts';
+import { attack } from '#tests/support/attack.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 
 const log = pino({ level: 'silent' });

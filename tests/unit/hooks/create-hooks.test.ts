@@ -1,7 +1,7 @@
-import { attack } from '#tests/support/attack.ts';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { agentFrontMatterSchema } from '#core/agents/agent-profile.ts';
+import { attack } from '#tests/support/attack.ts';
 import { createHooks } from '#workers/hooks/create-hooks.ts';
 import type { Hook } from '#workers/hooks/hook.ts';
 import type { HookedResult } from '#workers/hooks/turn-hooks.ts';

@@ -1,6 +1,6 @@
-import { attack } from '#tests/support/attack.ts';
 import { expect, test } from 'vitest';
 import { compileCommandGlob } from '#core/permissions/glob.ts';
+import { attack } from '#tests/support/attack.ts';
 import { dangerousCommandsHook, forbiddenCommand } from '#workers/hooks/dangerous-commands.ts';
 import { hookCall } from '../../support/hook-call.ts';
 
@@ -87,22 +87,27 @@ attack('hooks', 'a command that is slow to read', 'judged in linear time', () =>
   }
 });
 
-attack('hooks', 'a forbidden command by another tool, as code or as input', 'arguments of all tools are read', async () => {
-  const hook = dangerousCommandsHook({ also: ['terraform destroy *'] });
-  const verdict = async (args: unknown) =>
-    (await hook.beforeTool?.(hookCall({ args }), new AbortController().signal))?.action;
-  expect(await verdict({ command: 'cd x && terraform destroy -auto-approve' })).toBe('block');
-  expect(await verdict({ command: 'terraform plan' })).toBe('continue');
-  expect(await verdict({ code: "s.connect('/run/host/egress.sock')" })).toBe('block');
-  expect(await verdict({ code: 'exec(base64.b64decode("aGk="))' })).toBe('block');
-  expect(await verdict({ code: 'while True: os.fork()' })).toBe('block');
-  expect(await verdict({ code: 'print("169.254.169.254")' })).toBe('continue');
-  expect(await verdict({ text: 'nc -U /run/host/egress.sock' })).toBe('continue');
-  expect(await verdict({ commands: ['ls', 'cat /var/run/docker.sock'] })).toBe('block');
-  expect(await verdict({ command: 'bash', stdin: 'nc -U /run/host/egress.sock\n' })).toBe('block');
-  expect(await verdict({ command: 'cat > notes.md', stdin: 'about /run/host/egress.sock' })).toBe('continue');
-  const input = hookCall({ tool: 'job_input', args: { job: 'j1', text: 'echo aGk= | base64 -d | sh\n' } });
-  expect(await hook.beforeTool?.(input, new AbortController().signal)).toMatchObject({ action: 'block' });
-  expect(await verdict(null)).toBe('continue');
-  expect(forbiddenCommand('sudo terraform destroy', [compileCommandGlob('terraform destroy *')])).toBeDefined();
-});
+attack(
+  'hooks',
+  'a forbidden command by another tool, as code or as input',
+  'arguments of all tools are read',
+  async () => {
+    const hook = dangerousCommandsHook({ also: ['terraform destroy *'] });
+    const verdict = async (args: unknown) =>
+      (await hook.beforeTool?.(hookCall({ args }), new AbortController().signal))?.action;
+    expect(await verdict({ command: 'cd x && terraform destroy -auto-approve' })).toBe('block');
+    expect(await verdict({ command: 'terraform plan' })).toBe('continue');
+    expect(await verdict({ code: "s.connect('/run/host/egress.sock')" })).toBe('block');
+    expect(await verdict({ code: 'exec(base64.b64decode("aGk="))' })).toBe('block');
+    expect(await verdict({ code: 'while True: os.fork()' })).toBe('block');
+    expect(await verdict({ code: 'print("169.254.169.254")' })).toBe('continue');
+    expect(await verdict({ text: 'nc -U /run/host/egress.sock' })).toBe('continue');
+    expect(await verdict({ commands: ['ls', 'cat /var/run/docker.sock'] })).toBe('block');
+    expect(await verdict({ command: 'bash', stdin: 'nc -U /run/host/egress.sock\n' })).toBe('block');
+    expect(await verdict({ command: 'cat > notes.md', stdin: 'about /run/host/egress.sock' })).toBe('continue');
+    const input = hookCall({ tool: 'job_input', args: { job: 'j1', text: 'echo aGk= | base64 -d | sh\n' } });
+    expect(await hook.beforeTool?.(input, new AbortController().signal)).toMatchObject({ action: 'block' });
+    expect(await verdict(null)).toBe('continue');
+    expect(forbiddenCommand('sudo terraform destroy', [compileCommandGlob('terraform destroy *')])).toBeDefined();
+  },
+);

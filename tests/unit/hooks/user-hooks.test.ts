@@ -1,9 +1,9 @@
-import { attack } from '#tests/support/attack.ts';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
+import { attack } from '#tests/support/attack.ts';
 import { createHooks } from '#workers/hooks/create-hooks.ts';
 import type { HookCall, HookedResult } from '#workers/hooks/turn-hooks.ts';
 import { findHookFiles, openUserHooks, type UserHooks } from '#workers/hooks/user-hooks.ts';
@@ -114,9 +114,13 @@ test('an output can be changed or withheld, pictures and all', async () => {
   expect(await all.afterTool(call('hide'), result, signal)).toEqual({ text: 'Withheld: private', isError: true });
 });
 
-attack('hooks', 'a hook that computes or waits for ever', 'cut at its time, its call blocked', async () => {
-  const { hooks } = await load(
-    `export const hooks = { name: 'x', before_tool: (call) => {
+attack(
+  'hooks',
+  'a hook that computes or waits for ever',
+  'cut at its time, its call blocked',
+  async () => {
+    const { hooks } = await load(
+      `export const hooks = { name: 'x', before_tool: (call) => {
       if (call.args.mode === 'wait') return new Promise((resolve, reject) => call.signal.addEventListener('abort', () => reject(new Error('cut'))));
       if (call.args.mode === 'spin') for (;;);
       if (call.args.mode === 'exit') process.exit(0);
@@ -124,17 +128,19 @@ attack('hooks', 'a hook that computes or waits for ever', 'cut at its time, its 
       if (call.args.mode === 'memory') { const all = []; for (;;) all.push(new Array(1e6).fill(call)); }
       return undefined;
     } };`,
-    300,
-  );
-  const all = createHooks({ log }, hooks);
-  const verdict = async (mode: string) => (await all.beforeTool(hookCall({ args: { mode } }), signal)).action;
-  for (const mode of ['wait', 'spin', 'exit', 'memory']) {
-    expect(await verdict(mode), mode).toBe('block');
+      300,
+    );
+    const all = createHooks({ log }, hooks);
+    const verdict = async (mode: string) => (await all.beforeTool(hookCall({ args: { mode } }), signal)).action;
+    for (const mode of ['wait', 'spin', 'exit', 'memory']) {
+      expect(await verdict(mode), mode).toBe('block');
+      await expect.poll(async () => await verdict('fine'), { timeout: 15_000 }).toBe('continue');
+    }
+    await verdict('reject');
     await expect.poll(async () => await verdict('fine'), { timeout: 15_000 }).toBe('continue');
-  }
-  await verdict('reject');
-  await expect.poll(async () => await verdict('fine'), { timeout: 15_000 }).toBe('continue');
-}, 60_000);
+  },
+  60_000,
+);
 
 test('an answer that came while the worker itself was busy is not late', async () => {
   const { hooks } = await load("export const hooks = { name: 'x', before_tool: () => undefined };", 100);

@@ -1,4 +1,3 @@
-import { attack } from '#tests/support/attack.ts';
 import { expect, test } from 'vitest';
 import {
   describeFlag,
@@ -9,6 +8,7 @@ import {
   shownTool,
   visibleText,
 } from '#core/mcp/tool-pin.ts';
+import { attack } from '#tests/support/attack.ts';
 
 const tool = (extra: Readonly<Record<string, unknown>> = {}) => ({
   name: 'search',

@@ -1,6 +1,6 @@
-import { attack } from '#tests/support/attack.ts';
 import { expect, test } from 'vitest';
 import { findSecret } from '#core/redaction/find-secret.ts';
+import { attack } from '#tests/support/attack.ts';
 
 test.each([
   [`sk-${'a1B2'.repeat(10)}`, 'an OpenAI key'],

@@ -1,10 +1,10 @@
-import { attack } from '#tests/support/attack.ts';
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { z } from 'zod';
 import type { AgentProfile } from '#core/agents/agent-profile.ts';
 import type { ModelEvent, ModelMessage } from '#core/models/model-port.ts';
 import { createRedactor } from '#core/redaction/create-redactor.ts';
 import { createSecretBook } from '#core/redaction/secret-book.ts';
+import { attack } from '#tests/support/attack.ts';
 import type { Tool, ToolContext, ToolResult } from '#workers/tools/tool.ts';
 import { redactModel } from '#workers/turn/redact-model.ts';
 import { redactTools } from '#workers/turn/redact-tools.ts';

@@ -1,9 +1,9 @@
-import { attack } from '#tests/support/attack.ts';
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { createRedactor } from '#core/redaction/create-redactor.ts';
 import type { Redactor } from '#core/redaction/redactor.ts';
 import { createSecretBook } from '#core/redaction/secret-book.ts';
+import { attack } from '#tests/support/attack.ts';
 
 const value = 'pa$s "wörd"/with+all\\of=it';
 const awsKey = `AKIA${'IOSFODNN7EXAMPLE'}`;

@@ -1,4 +1,3 @@
-import { attack } from '#tests/support/attack.ts';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -7,6 +6,7 @@ import { checkSkill } from '#core/skills/check-skill.ts';
 import { parseSkill } from '#core/skills/parse-skill.ts';
 import { readFolder } from '#core/skills/read-folder.ts';
 import type { RawFile } from '#core/skills/skill.ts';
+import { attack } from '#tests/support/attack.ts';
 import { writeSkill } from '../../support/skill-files.ts';
 
 const manifest = (rest = '', body = 'Do it.') => `---\nname: x\ndescription: For x.\n${rest}---\n${body}\n`;

@@ -1,4 +1,3 @@
-import { attack } from '#tests/support/attack.ts';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,6 +6,7 @@ import { gzipSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
 import { fetchSkill } from '#core/skills/fetch-skill.ts';
 import { readTar } from '#core/skills/read-tar.ts';
+import { attack } from '#tests/support/attack.ts';
 import { writeSkill } from '../../support/skill-files.ts';
 
 const { signal } = new AbortController();
@@ -92,13 +92,19 @@ test.each([
   await expect(fromArchive(...entries)).rejects.toThrow(problem);
 });
 
-attack('skills', '27: an archive of a skill that unpacks without end', 'given up while it unpacks', async () => {
-  const bomb = gzipSync(Buffer.alloc(40 * 1024 * 1024));
-  expect(bomb.length).toBeLessThan(1024 * 1024);
-  await expect(readTar(bomb, 'bomb')).rejects.toThrow(/cannot be unpacked/);
-  const many = Buffer.concat(Array.from({ length: 20_001 }, (_, index) => entry(`f${index}`)));
-  await expect(readTar(many, 'many')).rejects.toThrow(/more than 20000 entries/);
-}, 30_000);
+attack(
+  'skills',
+  '27: an archive of a skill that unpacks without end',
+  'given up while it unpacks',
+  async () => {
+    const bomb = gzipSync(Buffer.alloc(40 * 1024 * 1024));
+    expect(bomb.length).toBeLessThan(1024 * 1024);
+    await expect(readTar(bomb, 'bomb')).rejects.toThrow(/cannot be unpacked/);
+    const many = Buffer.concat(Array.from({ length: 20_001 }, (_, index) => entry(`f${index}`)));
+    await expect(readTar(many, 'many')).rejects.toThrow(/more than 20000 entries/);
+  },
+  30_000,
+);
 
 attack('skills', 'hooks and filters of a repository with skills', 'none of them runs', async () => {
   const place = folder();

@@ -1,4 +1,3 @@
-import { attack } from '#tests/support/attack.ts';
 import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -8,6 +7,7 @@ import { agentFrontMatterSchema } from '#core/agents/agent-profile.ts';
 import { estimateTextTokens } from '#core/models/estimate-tokens.ts';
 import { prepareTrust } from '#core/skills/install-skill.ts';
 import { SkillLibrary } from '#core/skills/skill-library.ts';
+import { attack } from '#tests/support/attack.ts';
 import { createHooks } from '#workers/hooks/create-hooks.ts';
 import type { EndedCall } from '#workers/hooks/turn-hooks.ts';
 import { createSkillFolders } from '#workers/skills/skill-folders.ts';
@@ -71,15 +71,20 @@ test('a skill in use narrows the turn, one of its files counts, a call of it tha
   expect(await verdict('use_skill', used('reader'))).toBe('continue');
 });
 
-attack('skills', 'a turn so long that it forgets the skill’s limits', 'the record of the turn is asked, not the prompt', async () => {
-  const { add, hooks, earlier } = stage();
-  await add('reader', { frontMatter: 'allowed-tools: Read\n' });
-  earlier.push(used('reader'));
-  const first = hookCall({ agent, tool: 'exec', args: {} });
-  const again = { ...first, work: { ...first.work, attempts: 2 } };
-  expect(await hooks.beforeTool(first, signal)).toEqual({ action: 'continue' });
-  expect(await hooks.beforeTool(again, signal)).toMatchObject({ action: 'block' });
-});
+attack(
+  'skills',
+  'a turn so long that it forgets the skill’s limits',
+  'the record of the turn is asked, not the prompt',
+  async () => {
+    const { add, hooks, earlier } = stage();
+    await add('reader', { frontMatter: 'allowed-tools: Read\n' });
+    earlier.push(used('reader'));
+    const first = hookCall({ agent, tool: 'exec', args: {} });
+    const again = { ...first, work: { ...first.work, attempts: 2 } };
+    expect(await hooks.beforeTool(first, signal)).toEqual({ action: 'continue' });
+    expect(await hooks.beforeTool(again, signal)).toMatchObject({ action: 'block' });
+  },
+);
 
 test('two skills in one turn narrow it to what both allow', async () => {
   const { add, verdict } = stage();

@@ -1,4 +1,3 @@
-import { attack } from '#tests/support/attack.ts';
 import {
   appendFileSync,
   chmodSync,
@@ -17,6 +16,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { fetchSkill } from '#core/skills/fetch-skill.ts';
 import { prepareSkill, prepareTrust, removeSkill, restoreSkill } from '#core/skills/install-skill.ts';
 import { type KnownSkill, SkillLibrary, type SkillPlaces } from '#core/skills/skill-library.ts';
+import { attack } from '#tests/support/attack.ts';
 import { writeSkill } from '../../support/skill-files.ts';
 
 interface Stage {
