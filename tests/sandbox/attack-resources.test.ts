@@ -4,6 +4,7 @@ import { attack, limit } from '#tests/support/attack.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
+import { plainOutput } from '#workers/tools/tool-output.ts';
 
 let stage: SandboxStage;
 let worker: DockerSandboxes;
@@ -180,6 +181,25 @@ attempt('oom', lambda: os.write(os.open('/proc/self/oom_score_adj', os.O_WRONLY)
 attack('resources', 'a command as long as a book', 'refused before it is sent', async () => {
   await expect(run(sandbox, `echo ${'x'.repeat(3 << 20)}`)).rejects.toMatchObject({ code: 'tool.invalid_arguments' });
   expect(await shell(`echo ${'x'.repeat(100_000)} | wc -c`)).toBe('100001\n');
+});
+
+attack('resources', 'an output that is slow to make plain', 'any text takes one pass', () => {
+  for (const unit of [
+    '\u001b]0;',
+    '\u001b[',
+    '\u001b[31',
+    '\u009b0',
+    '\u009d',
+    '\u001bP',
+    '\u001b ',
+    '\u001b[ ',
+    '\r',
+  ]) {
+    const from = performance.now();
+    plainOutput(unit.repeat(Math.ceil(1_000_000 / unit.length)));
+    expect(performance.now() - from).toBeLessThan(1_000);
+  }
+  expect(plainOutput('\u001b]0;title\u0007a\u001b[2Jb\u009b31mc\u001b]8;;http://x\u001b\\d\u001b(Be')).toBe('abcde');
 });
 
 attack(

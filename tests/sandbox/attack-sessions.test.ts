@@ -1,10 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, inject, vi } from 'vitest';
+import { afterAll, beforeAll, expect, inject } from 'vitest';
 import { newToken } from '#core/kit/ids.ts';
-import { attack, limit } from '#tests/support/attack.ts';
-import { openTerminal } from '#tests/support/fake-terminal.ts';
+import { attack } from '#tests/support/attack.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { labels, sessionKey, workspaceVolume } from '#workers/sandbox/container-spec.ts';
 import type { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
@@ -258,44 +257,5 @@ attack(
         code: expect.stringMatching(/^(?:image|config|sandbox)\./),
       });
     }
-  },
-);
-
-attack(
-  'sessions',
-  'settings of the shell planted for an operator who comes in',
-  'the shell reads none of the agent’s files',
-  async () => {
-    const sessionId = stage.newSession();
-    const sandbox = await stage.open(worker, sessionId);
-    await run(
-      sandbox,
-      'for f in ~/.bashrc ~/.profile ~/.bash_profile ~/.bash_login ~/.inputrc .bashrc; do echo "echo planted; PS1=Password:" > $f; done',
-    );
-    const terminal = openTerminal({ rows: 24, columns: 80 });
-    const code = worker.desk().shell(sessionId, terminal, { kind: 'core' });
-    await vi.waitFor(() => expect(terminal.shown).toContain('$'), 10_000);
-    terminal.stdin.write('exit 5\n');
-    expect(await code).toBe(5);
-    expect(terminal.shown).not.toMatch(/planted|Password/);
-  },
-);
-
-limit(
-  'sessions',
-  'the terminal of an operator who comes in',
-  'the shell is the agent’s user, who can write to it and read it: type no secret there',
-  async () => {
-    const sessionId = stage.newSession();
-    const sandbox = await stage.open(worker, sessionId);
-    const terminal = openTerminal({ rows: 24, columns: 80 });
-    const code = worker.desk().shell(sessionId, terminal, { kind: 'core' });
-    await vi.waitFor(() => expect(terminal.shown).toContain('$'), 10_000);
-    await run(sandbox, 'for t in /dev/pts/[0-9]*; do echo "from the agent" > $t; done');
-    await vi.waitFor(() => expect(terminal.shown).toContain('from the agent'), 10_000);
-    // Its own terminal and no other: nothing of the host is reached by it.
-    expect((await run(sandbox, 'stat -c %u /dev/pts/[0-9]* | sort -u')).output).toBe('10001\n');
-    terminal.stdin.write('exit 0\n');
-    expect(await code).toBe(0);
   },
 );

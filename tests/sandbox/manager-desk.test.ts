@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { openPlaces } from '#core/sandboxes/open-places.ts';
+import { attack, limit } from '#tests/support/attack.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 
@@ -178,3 +179,44 @@ test('what no worker holds is cleared away at once, and what one holds is left a
   expect((await run(await own.open(living, orphan), 'cat file')).output).toBe('kept\n');
   expect(existsSync(own.workspaceDirectory) && readdirSync(own.workspaceDirectory).length).toBeGreaterThan(0);
 });
+
+attack(
+  'sessions',
+  'settings of the shell planted for an operator who comes in',
+  'the shell reads none of the agent’s files',
+  async () => {
+    const worker = stage.worker();
+    const sessionId = stage.newSession();
+    const sandbox = await stage.open(worker, sessionId);
+    await run(
+      sandbox,
+      `for f in ~/.bashrc ~/.profile ~/.bash_profile ~/.bash_login .bashrc; do echo "echo planted; PS1=Password:" > $f; done; printf '"x": "planted"\\n' > ~/.inputrc`,
+    );
+    const terminal = openTerminal({ rows: 24, columns: 80 });
+    const code = worker.desk().shell(sessionId, terminal, { kind: 'core' });
+    await vi.waitFor(() => expect(terminal.shown).toContain('$'), 10_000);
+    terminal.stdin.write('exit 5\n');
+    expect(await code).toBe(5);
+    expect(terminal.shown).not.toMatch(/planted|Password/);
+  },
+);
+
+limit(
+  'sessions',
+  'the terminal of an operator who comes in',
+  'the shell is the agent’s user, who can write to it and read it: type no secret there',
+  async () => {
+    const worker = stage.worker();
+    const sessionId = stage.newSession();
+    const sandbox = await stage.open(worker, sessionId);
+    const terminal = openTerminal({ rows: 24, columns: 80 });
+    const code = worker.desk().shell(sessionId, terminal, { kind: 'core' });
+    await vi.waitFor(() => expect(terminal.shown).toContain('$'), 10_000);
+    await run(sandbox, 'for t in /dev/pts/[0-9]*; do echo "from the agent" > $t; done');
+    await vi.waitFor(() => expect(terminal.shown).toContain('from the agent'), 10_000);
+    // Its own terminal and no other: nothing of the host is reached by it.
+    expect((await run(sandbox, 'stat -c %u /dev/pts/[0-9]* | sort -u')).output).toBe('10001\n');
+    terminal.stdin.write('exit 0\n');
+    expect(await code).toBe(0);
+  },
+);

@@ -41,7 +41,8 @@ const forbiddenCommands: readonly Forbidden[] = [
 const forbiddenLines: readonly Forbidden[] = [
   {
     why: 'it multiplies itself without end',
-    pattern: /([\w:.]+)\s*\(\)\s*\{[^}]{0,200}\1\s*\|\s*\1\s*&[^}]{0,50}\}\s*;/,
+    // From the beginning of a name only, and bounded: otherwise a word of 100,000 letters takes seconds.
+    pattern: /(?<![\w:.])([\w:.]{1,80})\s{0,9}\(\)\s{0,9}\{[^}]{0,200}\1\s{0,9}\|\s{0,9}\1\s{0,9}&[^}]{0,50}\}\s{0,9};/,
   },
   {
     why: 'it decodes something and runs it unread',

@@ -157,7 +157,7 @@ export class SandboxDesk {
       Cmd: ['bash', '--noprofile', '--norc', ...(options.command === undefined ? [] : ['-c', options.command])],
       User: agentUser,
       WorkingDir: '/workspace',
-      Env: ['TERM=xterm-256color', 'HISTFILE=/dev/null', 'PS1=sandbox:\\w\\$ '],
+      Env: ['TERM=xterm-256color', 'HISTFILE=/dev/null', 'INPUTRC=/dev/null', 'PS1=sandbox:\\w\\$ '],
       Tty: isTerminal,
       AttachStdin: true,
       AttachStdout: true,

@@ -80,6 +80,9 @@ attack('hooks', 'a command that is slow to read', 'judged in linear time', () =>
     'a|',
     'openssl enc ',
     'sh -c ',
+    'x',
+    'x.',
+    ' ',
   ]) {
     const from = performance.now();
     forbiddenCommand(unit.repeat(Math.ceil(60_000 / unit.length)));
