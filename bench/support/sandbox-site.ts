@@ -94,9 +94,11 @@ export class SandboxSite implements AsyncDisposable {
   /** A worker's sandboxes with the product's defaults but for `limits`. It ends with the site. */
   worker(limits: Partial<SandboxLimitValues> = {}): DockerSandboxes {
     const folder = path.join(this.#stage.folder, String(++this.#workers));
+    const dockerHost = process.env['DOCKER_HOST'];
     return new DockerSandboxes(
       { log, places: openPlaces({ db: this.db }) },
       {
+        ...(dockerHost === undefined ? {} : { dockerHost }),
         image: sandboxImage,
         browserImage,
         instance: this.#instance,
