@@ -1,4 +1,5 @@
 import type { Token, Tokens } from 'marked';
+import { codeText } from './code-text.ts';
 import { decodeEntities } from './decode-entities.ts';
 import { neutralise } from './neutralise.ts';
 import { cleanText, parseMarkdown } from './parse-markdown.ts';
@@ -129,9 +130,7 @@ function writeList(list: Tokens.List, context: WalkContext): void {
 }
 
 function writeCode(builder: StyledBuilder, text: string, language: string | undefined): void {
-  const content = text.replace(/^\n+/, '').trimEnd();
-  // Platforms refuse an empty block.
-  builder.style('pre', () => builder.pushRaw(content === '' ? '(empty)' : content), {
+  builder.style('pre', () => builder.pushRaw(codeText(text)), {
     ...(language === undefined || language === '' ? {} : { language }),
   });
 }

@@ -1,6 +1,7 @@
 import type { Api } from 'grammy';
 import type { RichBlockTableCell, RichText } from 'grammy/types';
 import type { Token, Tokens } from 'marked';
+import { codeText } from '#bots/markdown/code-text.ts';
 import { decodeEntities } from '#bots/markdown/decode-entities.ts';
 import { cleanText, parseMarkdown } from '#bots/markdown/parse-markdown.ts';
 import type { OutboundBody } from '#core/outbox/outbound.ts';
@@ -87,10 +88,9 @@ class RichWriter {
 
   code(text: string, language?: string): Block {
     this.#count(1);
-    const content = cleanText(text).replace(/^\n+/, '').trimEnd();
     return {
       type: 'pre',
-      text: this.plain(content === '' ? '(empty)' : content, (shown) => shown),
+      text: this.plain(codeText(cleanText(text)), (shown) => shown),
       ...(language === undefined || language === '' ? {} : { language }),
     };
   }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FakeDiscord, type SeenMessage } from '../fakes/discord/fake-discord.ts';
 import type { FakeGuild } from '../fakes/discord/world.ts';
 import { Product } from '../support/product.ts';
-import { scriptedBrain } from '../support/scripted-brain.ts';
+import { memoryAsker, scriptedBrain } from '../support/scripted-brain.ts';
 
 const ann = '600000000000000001';
 const ben = '600000000000000002';
@@ -19,15 +19,7 @@ beforeAll(async () => {
   guild = discord.people.guild([ann, ben, cat]);
   room = discord.people.channel(guild);
   product = await Product.prepare({
-    agents: [
-      {
-        name: 'assistant',
-        frontMatter: `tools: [memory_save]
-autonomy: supervised
-grants:
-  - ask: memory.*`,
-      },
-    ],
+    agents: [memoryAsker],
     script: scriptedBrain,
     env: { TELEGRAM_BOT_TOKEN: '', DISCORD_BOT_TOKEN: discord.token, DISCORD_API_URL: discord.apiUrl },
   });

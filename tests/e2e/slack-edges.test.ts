@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FakeSlack, type SeenMessage } from '../fakes/slack/fake-slack.ts';
 import { owner, Product } from '../support/product.ts';
-import { scriptedBrain } from '../support/scripted-brain.ts';
+import { memoryAsker, scriptedBrain } from '../support/scripted-brain.ts';
 
 const alice = 'U100ALICE';
 const bob = 'U100BOB';
@@ -20,15 +20,7 @@ beforeAll(async () => {
   slack.world.addUser(xenia, 'Xenia of elsewhere', otherTeam);
   slack.people.channel(room, [alice, bob, carol, xenia]);
   product = await Product.up({
-    agents: [
-      {
-        name: 'assistant',
-        frontMatter: `tools: [memory_save]
-autonomy: supervised
-grants:
-  - ask: memory.*`,
-      },
-    ],
+    agents: [memoryAsker],
     script: scriptedBrain,
     env: { SLACK_BOT_TOKEN: slack.botToken, SLACK_APP_TOKEN: slack.appToken, SLACK_API_URL: slack.apiUrl },
   });

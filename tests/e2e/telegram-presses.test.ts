@@ -1,21 +1,13 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { owner, Product } from '../support/product.ts';
-import { scriptedBrain } from '../support/scripted-brain.ts';
+import { memoryAsker, scriptedBrain } from '../support/scripted-brain.ts';
 
 const forum = -730;
 let product: Product;
 
 beforeAll(async () => {
   product = await Product.up({
-    agents: [
-      {
-        name: 'assistant',
-        frontMatter: `tools: [memory_save]
-autonomy: supervised
-grants:
-  - ask: memory.*`,
-      },
-    ],
+    agents: [memoryAsker],
     script: scriptedBrain,
   });
   product.telegram.people.group(forum, { isForum: true });

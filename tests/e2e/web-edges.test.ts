@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { Browser, type Page } from '../support/browser.ts';
 import { freePort } from '../support/free-port.ts';
 import { Product } from '../support/product.ts';
-import { scriptedBrain } from '../support/scripted-brain.ts';
+import { memoryAsker, scriptedBrain } from '../support/scripted-brain.ts';
 
 let product: Product;
 let browser: Browser;
@@ -11,15 +11,7 @@ let page: Page;
 
 beforeAll(async () => {
   product = await Product.prepare({
-    agents: [
-      {
-        name: 'assistant',
-        frontMatter: `tools: [memory_save]
-autonomy: supervised
-grants:
-  - ask: memory.*`,
-      },
-    ],
+    agents: [memoryAsker],
     script: scriptedBrain,
     env: { TELEGRAM_BOT_TOKEN: '', SWITCHYARD_PORT: String(await freePort()) },
   });

@@ -1,5 +1,14 @@
 import type { LoggedRequest, ScriptedReply } from '../fakes/model-server.ts';
 
+/** An agent whose every memory needs a person's word: `call: memory_save {"text":"…"}` shows a card. */
+export const memoryAsker = {
+  name: 'assistant',
+  frontMatter: `tools: [memory_save]
+autonomy: supervised
+grants:
+  - ask: memory.*`,
+} as const;
+
 /**
  * A model that does what the last message says, so that many chats can share one server:
  * `exec: <command>` calls exec, `call: <tool> <json>` any tool, `say: <text>` answers, `slow: <text>` answers letter by

@@ -1,11 +1,8 @@
 import { afterEach, expect, test } from 'vitest';
-import { parseAgent } from '#core/agents/parse-agent.ts';
-import { systemClock } from '#core/kit/clock.ts';
-import { compileRolePolicies } from '#core/permissions/role-policy.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
+import { gateVerdict, mightyAgent } from '#tests/support/gate-verdict.ts';
 import { RoutingStage, type Somebody } from '#tests/support/routing-stage.ts';
 import { notifyTool } from '#workers/tools/notify.ts';
-import { createGate } from '#workers/turn/gate.ts';
 import type { TurnWork } from '#workers/turn/turn-deps.ts';
 
 let stage: RoutingStage;
@@ -21,36 +18,19 @@ async function verdict(): Promise<string> {
   const [turn] = await stage.database.query<{ id: string; session_id: string; origin: TurnWork['origin'] }>(
     'select id, session_id, origin from turn where seq = 1',
   );
-  const { profile: agent } = parseAgent(
-    "---\nname: chief\ndescription: Ends things.\ngrants:\n  - allow: '*'\n---\nWork.",
-    'chief.md',
-  );
-  if (agent === undefined) throw new Error('the agent file is wrong');
-  const gate = createGate({
-    db: stage.database.db,
-    clock: systemClock,
-    rolePolicies: compileRolePolicies(),
-    notify: undefined,
-  });
-  const decision = await gate({
-    agent,
-    work: {
+  return await gateVerdict(
+    stage.database.db,
+    mightyAgent(),
+    {
       turnId: turn?.id ?? '',
       sessionId: turn?.session_id ?? '',
-      kind: 'message',
-      agentName: 'chief',
-      agentVersion: '1',
       origin: turn?.origin ?? { ...group, personId: 'none' },
-      messages: [],
-      attempts: 1,
-      crashes: 0,
     },
-    tool: notifyTool({ db: stage.database.db, listAgents: async () => [], ring: async () => undefined }),
-    callKey: 'call-1',
-    args: {},
-    claim: { action: 'session.end', resource: 'all', risk: 'low', summary: 'End it' },
-  });
-  return decision.effect;
+    {
+      tool: notifyTool({ db: stage.database.db, listAgents: async () => [], ring: async () => undefined }),
+      claim: { action: 'session.end', resource: 'all', risk: 'low', summary: 'End it' },
+    },
+  );
 }
 
 test('a member who steers the running turn of an owner gets nothing done that members may not', async () => {

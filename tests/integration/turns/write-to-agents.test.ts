@@ -1,17 +1,15 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type AgentDirectory, openAgentDirectory } from '#core/agents/open-agent-directory.ts';
-import { parseAgent } from '#core/agents/parse-agent.ts';
 import { sendBroadcast } from '#core/broadcast/send-broadcast.ts';
 import { systemClock } from '#core/kit/clock.ts';
 import { newId } from '#core/kit/ids.ts';
 import type { LaneWake } from '#core/lanes/lane.ts';
-import { compileRolePolicies } from '#core/permissions/role-policy.ts';
 import { type Conversation, type Origin, originSchema } from '#core/sessions/origin.ts';
 import { type TurnPayload, turnPayloadSchema } from '#core/turns/turn-event.ts';
+import { gateVerdict, mightyAgent } from '#tests/support/gate-verdict.ts';
 import { RoutingStage, type Somebody } from '#tests/support/routing-stage.ts';
 import { notifyTool } from '#workers/tools/notify.ts';
 import type { Tool, ToolClaim, ToolResult } from '#workers/tools/tool.ts';
-import { createGate } from '#workers/turn/gate.ts';
 
 const group: Conversation = { channel: 'telegram', account: 'bot', room: '-100', kind: 'group' };
 const dm = (name: string): Conversation => ({ channel: 'telegram', account: 'bot', room: name, kind: 'dm' });
@@ -89,34 +87,9 @@ async function notifies(from: Row, to: string, callKey: string = newId()): Promi
 
 /** What the gate says to an action in a turn: of the bundled agent, or of one that may do everything. */
 async function verdict(turn: Row, claim: ToolClaim, profile: 'bundled' | 'all' = 'all'): Promise<string> {
-  const chief = parseAgent("---\nname: chief\ndescription: x\ngrants:\n  - allow: '*'\n---\nWork.", 'chief.md').profile;
-  const agent = profile === 'bundled' ? await agents.require(turn.agent) : chief;
-  if (agent === undefined) throw new Error('the agent file is wrong');
-  const gate = createGate({
-    db: stage.database.db,
-    clock: systemClock,
-    rolePolicies: compileRolePolicies(),
-    notify: undefined,
-  });
-  const decision = await gate({
-    agent,
-    work: {
-      turnId: turn.id,
-      sessionId: turn.sessionId,
-      kind: 'message',
-      agentName: agent.name,
-      agentVersion: agent.version,
-      origin: turn.origin,
-      messages: [],
-      attempts: 1,
-      crashes: 0,
-    },
-    tool,
-    callKey: newId(),
-    args: {},
-    claim,
-  });
-  return decision.effect;
+  const agent = profile === 'bundled' ? await agents.require(turn.agent) : mightyAgent();
+  const { id: turnId, sessionId, origin } = turn;
+  return await gateVerdict(stage.database.db, agent, { turnId, sessionId, origin }, { tool, claim });
 }
 
 const endAll: ToolClaim = { action: 'session.end', resource: 'all', risk: 'low', summary: 'End it' };
