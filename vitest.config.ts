@@ -2,8 +2,12 @@ import { defineConfig } from 'vitest/config';
 import { AttackReporter } from './tests/support/attack-reporter.ts';
 import { HangReporter } from './tests/support/hang-reporter.ts';
 
-/** Files that start servers or containers get room; unit tests do not need it. */
-const slow = { testTimeout: 60_000, hookTimeout: 120_000 };
+/** A poll ends as soon as it holds: on a busy machine vitest's own limit of one second says nothing about the product. */
+const expect = { poll: { timeout: 30_000 } };
+
+/** A limit is for what hangs, not for what is slow; files that start servers or containers get more room. */
+const quick = { testTimeout: 40_000, expect };
+const slow = { testTimeout: 60_000, hookTimeout: 120_000, expect };
 
 /** Where a test process blocks for ever, the run ends with the place instead of hanging. */
 const setupFiles = ['tests/support/stall-watch.ts'];
@@ -12,7 +16,7 @@ export default defineConfig({
   test: {
     reporters: ['default', new HangReporter(), new AttackReporter()],
     projects: [
-      { test: { name: 'unit', include: ['tests/unit/**/*.test.ts'], setupFiles } },
+      { test: { name: 'unit', include: ['tests/unit/**/*.test.ts'], setupFiles, ...quick } },
       {
         test: {
           name: 'integration',

@@ -21,7 +21,7 @@ test('the assistant hands work to the coder after a word, and its answer arrives
     text: '@switchyard_bot call: notify {"to":"agent:coder","text":"The build is red."}',
     threadId: topic,
   });
-  const token = await product.telegram.waitFor(() => product.button(forum, 'Approve'), 15_000);
+  const token = await product.telegram.waitFor(() => product.button(forum, 'Approve'));
   expect(await product.database.query("select id from turn where agent_name = 'coder'")).toEqual([]);
   product.telegram.people.presses(forum, owner, token);
   // The scripted model repeats what it was told.
@@ -41,7 +41,6 @@ test('/announce agents has every agent answer where it was said; on the command 
   await product.hears(owner, /Announced: 2 delivered/);
   await product.telegram.waitFor(
     () => product.telegram.said(owner).filter(({ text }) => text === 'present').length === 2,
-    20_000,
   );
   const sent = await product.cli(['broadcast', 'send', 'say: present', '--to', 'agents']);
   expect(sent.code).not.toBe(0);

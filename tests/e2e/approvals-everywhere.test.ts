@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { type SeenMessage as DiscordMessage, FakeDiscord } from '../fakes/discord/fake-discord.ts';
 import { FakeSlack } from '../fakes/slack/fake-slack.ts';
 import { owner, Product } from '../support/product.ts';
@@ -37,11 +38,11 @@ grants:
   });
   adaDm = slack.people.dm(ada);
   miaDm = discord.people.dm(mia);
-  await discord.waitFor(() => discord.gateway.connected > 0, 15_000);
+  await discord.waitFor(() => discord.gateway.connected > 0);
   slack.people.says(adaDm, ada, await codeFor('admin'));
-  await slack.waitFor(() => slack.said(adaDm).some(({ text }) => text.includes('We are paired')), 15_000);
+  await slack.waitFor(() => slack.said(adaDm).some(({ text }) => text.includes('We are paired')));
   discord.people.says(miaDm, mia, `/start ${await codeFor('member')}`);
-  await discord.waitFor(() => discord.said(miaDm).some(({ text }) => text.includes('We are paired')), 15_000);
+  await discord.waitFor(() => discord.said(miaDm).some(({ text }) => text.includes('We are paired')));
 });
 afterAll(async () => {
   await product[Symbol.asyncDispose]();
@@ -60,21 +61,18 @@ function miaSays(text: string): void {
 
 /** A person takes longer to reply than a worker to note what the platform called its message; a test does not. */
 async function allRecorded(): Promise<void> {
-  await vi.waitFor(
-    async () => {
-      const open = `select 1 from outbox where key like 'approval:%' and state in ('pending', 'sending')`;
-      expect(await product.database.query(open)).toEqual([]);
-    },
-    { timeout: 15_000 },
-  );
+  await eventually(async () => {
+    const open = `select 1 from outbox where key like 'approval:%' and state in ('pending', 'sending')`;
+    expect(await product.database.query(open)).toEqual([]);
+  });
 }
 
 async function onDiscord(pattern: RegExp): Promise<DiscordMessage> {
-  return await discord.waitFor(() => discord.said(miaDm).findLast(({ text }) => pattern.test(text)), 20_000);
+  return await discord.waitFor(() => discord.said(miaDm).findLast(({ text }) => pattern.test(text)));
 }
 
 async function onSlack(pattern: RegExp): Promise<ReturnType<FakeSlack['said']>[number]> {
-  return await slack.waitFor(() => slack.said(adaDm).findLast(({ text }) => pattern.test(text)), 20_000);
+  return await slack.waitFor(() => slack.said(adaDm).findLast(({ text }) => pattern.test(text)));
 }
 
 /** The private answers a person on Slack got to presses. */
@@ -88,7 +86,7 @@ test('an admin on Slack denies with a reason in a form; Discord and Telegram sho
   await product.hears(owner, /asks from a discord private chat[\s\S]*from-discord\.txt/);
   await onSlack(/asks from a discord private chat[\s\S]*from-discord\.txt/);
   slack.people.presses(ada, 'Deny with reason');
-  await slack.waitFor(() => slack.world.modals.size > 0, 15_000);
+  await slack.waitFor(() => slack.world.modals.size > 0);
   slack.people.submits(ada, { words: 'use the shared folder' });
   await onDiscord(/Result: Denied by .*\. Reason: use the shared folder/);
   await onDiscord(/Denied.* by .*: use the shared folder/);
@@ -98,12 +96,10 @@ test('an admin on Slack denies with a reason in a form; Discord and Telegram sho
 
 test('two approvers on two channels at once: one decides, the other reads who was first', async () => {
   miaSays('exec: echo raced-$((20+3))');
-  const token = await product.telegram.waitFor(
-    () =>
-      product.telegram.said(owner).some(({ text }) => text.includes('raced-'))
-        ? product.button(owner, 'Approve')
-        : undefined,
-    20_000,
+  const token = await product.telegram.waitFor(() =>
+    product.telegram.said(owner).some(({ text }) => text.includes('raced-'))
+      ? product.button(owner, 'Approve')
+      : undefined,
   );
   await onSlack(/raced-/);
   const query = product.telegram.people.presses(owner, owner, token);
@@ -115,7 +111,7 @@ test('two approvers on two channels at once: one decides, the other reads who wa
         ?.params,
   );
   const told = (): string[] => [String(onTelegram['text']), ...slackWhispers()].filter((text) => /pproved/.test(text));
-  await slack.waitFor(() => told().some((text) => /^This was already approved by/.test(text)), 15_000);
+  await slack.waitFor(() => told().some((text) => /^This was already approved by/.test(text)));
   const verdicts = await product.database.query(
     `select 1 from approval_verdict v join approval a on a.id = v.approval_id where a.summary like '%raced-%'`,
   );
@@ -128,20 +124,16 @@ test('a press after a restart of everything is answered properly on each channel
   await onSlack(/again-/);
   await product.kill('up');
   await product.start('up');
-  await discord.waitFor(() => discord.gateway.connected > 0, 15_000);
-  await slack.waitFor(() => slack.socketMode.openConnections > 0, 15_000);
+  await discord.waitFor(() => discord.gateway.connected > 0);
+  await slack.waitFor(() => slack.socketMode.openConnections > 0);
   // The requester may not decide: a private word, and the buttons stay.
   const approve = card.buttons.find(({ label }) => label === 'Approve')?.token ?? '';
   discord.people.presses(miaDm, mia, approve);
-  await discord.waitFor(
-    () => discord.transcript(miaDm).some(({ text }) => /You may not decide this/.test(text)),
-    15_000,
-  );
+  await discord.waitFor(() => discord.transcript(miaDm).some(({ text }) => /You may not decide this/.test(text)));
   slack.people.presses(ada, 'Approve');
   await onDiscord(/Result: [\s\S]*again-34/);
-  const decided = await discord.waitFor(
-    () => discord.said(miaDm).find(({ id, text }) => id === card.id && /Approved.* by/.test(text)),
-    15_000,
+  const decided = await discord.waitFor(() =>
+    discord.said(miaDm).find(({ id, text }) => id === card.id && /Approved.* by/.test(text)),
   );
   expect(decided.buttons.filter(({ isDisabled }) => !isDisabled)).toEqual([]);
   discord.people.pressesOn(miaDm, mia, card.id, approve);
@@ -157,7 +149,7 @@ test('a question on Discord is answered in a form of its own', async () => {
     mia,
     card.buttons.find(({ label }) => label === 'Something else')?.token ?? '',
   );
-  await discord.waitFor(() => discord.interaction(press).modal !== undefined, 15_000);
+  await discord.waitFor(() => discord.interaction(press).modal !== undefined);
   discord.people.submits(press, { words: 'a warm blue' });
   await onDiscord(/Result: .* answered: a warm blue/);
 });
@@ -186,10 +178,7 @@ test('a press whose answer the platform does not take any more decides once all 
   discord.faults.next('callback', { kind: 'status', code: 10_062, description: 'Unknown interaction' });
   // The requester may always take a request back.
   discord.people.presses(miaDm, mia, card.buttons.find(({ label }) => label === 'Deny')?.token ?? '');
-  await discord.waitFor(
-    () => discord.said(miaDm).some(({ id, text }) => id === card.id && /Denied.* by/.test(text)),
-    15_000,
-  );
+  await discord.waitFor(() => discord.said(miaDm).some(({ id, text }) => id === card.id && /Denied.* by/.test(text)));
   const verdicts = await product.database.query(
     `select 1 from approval_verdict v join approval a on a.id = v.approval_id where a.summary like '%unacknowledged-%'`,
   );
@@ -206,9 +195,8 @@ test('an announcement from Telegram reaches Slack and Discord and says so', asyn
 test('a reply to the card decides it with a reason', async () => {
   miaSays('exec: echo replied-one');
   await onDiscord(/replied-one[\s\S]*Risk/);
-  const onPhone = await product.telegram.waitFor(
-    () => product.telegram.said(owner).findLast(({ text }) => /asks from[\s\S]*replied-one/.test(text)),
-    20_000,
+  const onPhone = await product.telegram.waitFor(() =>
+    product.telegram.said(owner).findLast(({ text }) => /asks from[\s\S]*replied-one/.test(text)),
   );
   await allRecorded();
   product.telegram.people.says(owner, owner, { text: 'Deny: not on the phone', replyTo: onPhone.id });

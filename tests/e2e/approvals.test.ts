@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { owner, Product } from '../support/product.ts';
 import { scriptedBrain } from '../support/scripted-brain.ts';
 
@@ -84,7 +85,7 @@ test('a stranger and another chat cannot press a button, and the question stays 
   const byStranger = product.telegram.people.presses(stranger, stranger, token, { forged: true });
   expect((await answersTo(byStranger)).text).toMatch(/Only people I am paired with/);
   const strays = `select 1 from audit_body where body ->> 'kind' = 'approval.stray_press' and body ->> 'why' = 'stranger'`;
-  await vi.waitFor(async () => expect(await product.database.query(strays)).toHaveLength(1), { timeout: 10_000 });
+  await eventually(async () => expect(await product.database.query(strays)).toHaveLength(1));
   product.telegram.people.group(-500);
   const elsewhere = product.telegram.people.presses(-500, owner, token, { forged: true });
   expect((await answersTo(elsewhere)).text).toMatch(/belongs to another chat/);
@@ -177,6 +178,6 @@ test('asked before a restart, answered after it: the command runs once and the a
   await product.kill('up');
   await product.start('up');
   product.telegram.people.presses(owner, owner, token);
-  const answer = await product.hears(owner, /Result: [\s\S]*restarted/, 30_000);
+  const answer = await product.hears(owner, /Result: [\s\S]*restarted/);
   expect(answer.match(/restarted/g)).toHaveLength(1);
 });

@@ -42,11 +42,11 @@ afterAll(async () => {
 
 async function started(): Promise<void> {
   await product.start('up');
-  await discord.waitFor(() => discord.gateway.connected > 0, 15_000);
+  await discord.waitFor(() => discord.gateway.connected > 0);
 }
 
 async function heard(channel: string, pattern: RegExp): Promise<SeenMessage> {
-  return await discord.waitFor(() => discord.said(channel).find(({ text }) => pattern.test(text)), 20_000);
+  return await discord.waitFor(() => discord.said(channel).find(({ text }) => pattern.test(text)));
 }
 
 /** Names the bot in a channel. */
@@ -63,9 +63,8 @@ interface Card {
 
 /** Waits for the card that asks about this. */
 async function cardOf(channel: string, what: string): Promise<Card> {
-  const card = await discord.waitFor(
-    () => discord.said(channel).find(({ text, buttons }) => text.includes(what) && buttons.length > 0),
-    20_000,
+  const card = await discord.waitFor(() =>
+    discord.said(channel).find(({ text, buttons }) => text.includes(what) && buttons.length > 0),
   );
   const approve = card.buttons.find(({ label }) => label === 'Approve')?.token ?? '';
   return { id: card.id, channel, approve };
@@ -107,8 +106,8 @@ async function turnsOf(place: string): Promise<readonly { readonly text: string;
 test('/stop ends the run within a second and keeps what was written as a message', async () => {
   const dm = discord.people.dm(ann);
   discord.people.says(dm, ann, `slow: ${'word '.repeat(60).trim()}`);
-  await discord.waitFor(() => discord.said(dm).some(({ text }) => /word word/.test(text)), 30_000);
-  await discord.waitFor(() => discord.world.commands.some(({ name }) => name === 'stop'), 15_000);
+  await discord.waitFor(() => discord.said(dm).some(({ text }) => /word word/.test(text)));
+  await discord.waitFor(() => discord.world.commands.some(({ name }) => name === 'stop'));
   discord.people.slash(dm, ann, 'stop');
   await heard(dm, /Stopped\./);
   await discord.waitFor(() => discord.said(dm).every(({ text }) => !text.endsWith('…')));
@@ -145,7 +144,7 @@ test('a button of before a restart whose time is over says so, and the card’s 
     where state = 'pending'`);
   await started();
   expect(await told(presses(ann, card))).toMatch(/This request expired at/);
-  await discord.waitFor(() => enabled(card) === 0, 15_000);
+  await discord.waitFor(() => enabled(card) === 0);
   expect(discord.said(room).find(({ id }) => id === card.id)?.text).toContain('Expired');
   expect(discord.said(room).some(({ text }) => /Remembered: an egret/.test(text))).toBe(false);
 });
@@ -160,10 +159,10 @@ test('what waits is asked as it reads now, and not at all once it is deleted', a
   const deleted = discord.people.says(dm, ben, 'say: burn it');
   const waiting = async (): Promise<readonly string[]> =>
     (await turnsOf(dm)).flatMap(({ text, state }) => (state === 'queued' ? [text] : []));
-  await expect.poll(waiting, { timeout: 10_000 }).toEqual(['say: paint it blue', 'say: burn it']);
+  await expect.poll(waiting).toEqual(['say: paint it blue', 'say: burn it']);
   discord.people.edits(dm, edited, 'say: paint it green');
   discord.people.deletes(dm, deleted);
-  await expect.poll(waiting, { timeout: 10_000 }).toEqual(['say: paint it green']);
+  await expect.poll(waiting).toEqual(['say: paint it green']);
   presses(ben, card);
   await heard(dm, /^paint it green$/);
   expect((await turnsOf(dm)).map(({ state }) => state)).toEqual(['done', 'done', 'cancelled']);
@@ -173,27 +172,25 @@ test('what waits is asked as it reads now, and not at all once it is deleted', a
 test('a bot that is removed from a server gives up what waits for its rooms, and works there once it is back', async () => {
   const asked = product.model.requests.length;
   mentions(room, ann, 'slow: the long answer of before');
-  await expect.poll(() => product.model.requests.length, { timeout: 15_000 }).toBeGreaterThan(asked);
+  await expect.poll(() => product.model.requests.length).toBeGreaterThan(asked);
   discord.people.kicksBot(guild);
   const state = async (): Promise<string | undefined> =>
     (await rows<{ state: string }>('select state from channel_room where room = $1', [room]))[0]?.state;
-  await expect.poll(state, { timeout: 10_000 }).toBe('left');
+  await expect.poll(state).toBe('left');
   const run = async (): Promise<string | undefined> =>
     (await turnsOf(room)).find(({ text }) => text.includes('the long answer of before'))?.state;
-  await expect.poll(run, { timeout: 20_000 }).toBe('done');
+  await expect.poll(run).toBe('done');
   const dead = async (): Promise<readonly string[]> =>
     (
       await rows<{ last_error: string }>(
         `select last_error from outbox where state = 'dead' and body::text like '%the long answer of before%'`,
       )
     ).map(({ last_error: why }) => why);
-  await expect
-    .poll(dead, { timeout: 20_000 })
-    .toEqual([expect.stringMatching(/the bot was removed|cannot see this channel/)]);
+  await expect.poll(dead).toEqual([expect.stringMatching(/the bot was removed|cannot see this channel/)]);
   await heard(discord.people.dm(ann), /I was removed from the discord room/);
 
   discord.people.invitesBot(guild);
-  await expect.poll(state, { timeout: 10_000 }).toBe('active');
+  await expect.poll(state).toBe('active');
   mentions(room, ann, 'say: back again');
   await heard(room, /^back again$/);
   expect(discord.said(room).some(({ text }) => text === 'the long answer of before')).toBe(false);

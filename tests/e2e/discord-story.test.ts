@@ -1,4 +1,5 @@
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { FakeDiscord } from '../fakes/discord/fake-discord.ts';
 import { Product, type ProductOptions } from '../support/product.ts';
 
@@ -31,11 +32,11 @@ async function open(options: ProductOptions, mode: 'up' | 'split' = 'up') {
     await product.start('gateway');
     await product.start('worker');
   }
-  await discord.waitFor(() => discord.gateway.connected > 0, 15_000);
+  await discord.waitFor(() => discord.gateway.connected > 0);
   const { stdout } = await product.cli(['pair', '--role', 'owner']);
   const code = /[0-9A-Z]{4}-[0-9A-Z]{4}/.exec(`${stdout}\n${product.output}`)?.[0];
   discord.people.says(dm, ann, `/start ${code ?? ''}`);
-  await discord.waitFor(() => discord.said(dm).some(({ text }) => text.includes('We are paired')), 15_000);
+  await discord.waitFor(() => discord.said(dm).some(({ text }) => text.includes('We are paired')));
   const hears = async (channel: string, pattern: RegExp, timeoutMs = 20_000): Promise<string> =>
     await discord.waitFor(() => discord.said(channel).find(({ text }) => pattern.test(text))?.text, timeoutMs);
   return { product, discord, dm, hears, [Symbol.asyncDispose]: async () => await stack.disposeAsync() };
@@ -54,13 +55,12 @@ test('a task given by /run in a server gets a thread, asks there by buttons, and
   const room = people.channel(people.guild([ann]));
   await discord.waitFor(() => discord.world.commands.some(({ name }) => name === 'run'));
   const run = people.slash(room, ann, 'run', { task: 'note that the roof leaks' });
-  const thread = await discord.waitFor(() => discord.threads(room)[0], 15_000);
+  const thread = await discord.waitFor(() => discord.threads(room)[0]);
   await discord.waitFor(() => discord.interaction(run).state === 'answered');
   expect(discord.interaction(run).answeredAfterMs).toBeLessThan(3_000);
 
-  const card = await discord.waitFor(
-    () => discord.said(thread.id).find(({ buttons }) => buttons.some(({ label }) => label === 'Approve')),
-    20_000,
+  const card = await discord.waitFor(() =>
+    discord.said(thread.id).find(({ buttons }) => buttons.some(({ label }) => label === 'Approve')),
   );
   expect(card.isCard).toBe(true);
   const press = people.presses(thread.id, ann, card.buttons.find(({ label }) => label === 'Approve')?.token ?? '');
@@ -90,9 +90,8 @@ test('buttons: a stranger and another room are refused, a double click decides o
       .find(({ interactionId }) => interactionId === interaction)?.content;
   const ask = async (text: string) => {
     people.says(dm, ann, text);
-    const card = await discord.waitFor(
-      () => discord.said(dm).findLast(({ buttons }) => buttons.some(({ label }) => label === 'Approve')),
-      20_000,
+    const card = await discord.waitFor(() =>
+      discord.said(dm).findLast(({ buttons }) => buttons.some(({ label }) => label === 'Approve')),
     );
     return { id: card.id, token: card.buttons.find(({ label }) => label === 'Approve')?.token ?? '' };
   };
@@ -116,7 +115,7 @@ test('buttons: a stranger and another room are refused, a double click decides o
   const second = await ask('remember two');
   await product.kill('up');
   await product.start('up');
-  await discord.waitFor(() => discord.gateway.connected > 0, 15_000);
+  await discord.waitFor(() => discord.gateway.connected > 0);
   people.pressesOn(dm, ann, second.id, second.token);
   await hears(dm, /Saved two/);
   const late = people.pressesOn(dm, ann, second.id, second.token);
@@ -137,9 +136,8 @@ test('a reason is asked for in a form, agents are suggested while typing, an att
   expect(await people.types(dm, ann, 'use', 'agent', 'assi')).toEqual(['assistant']);
   people.says(dm, ann, 'remember a secret');
   const label = /Deny with/;
-  const card = await discord.waitFor(
-    () => discord.said(dm).findLast(({ buttons }) => buttons.some((button) => label.test(button.label))),
-    20_000,
+  const card = await discord.waitFor(() =>
+    discord.said(dm).findLast(({ buttons }) => buttons.some((button) => label.test(button.label))),
   );
   const press = people.presses(dm, ann, card.buttons.find((button) => label.test(button.label))?.token ?? '');
   await discord.waitFor(() => discord.interaction(press).modal);
@@ -179,11 +177,8 @@ test('messages that come while the gateway is dead are answered by the next one,
     );
     return rows.map(({ text }) => text);
   };
-  await vi.waitFor(async () => expect(await heard()).toContain('after'), { timeout: 20_000, interval: 200 });
-  await vi.waitFor(async () => expect(await heard()).toContain('missed in the room'), {
-    timeout: 20_000,
-    interval: 200,
-  });
+  await eventually(async () => expect(await heard()).toContain('after'), { interval: 200 });
+  await eventually(async () => expect(await heard()).toContain('missed in the room'), { interval: 200 });
   const texts = await heard();
   expect([...texts].sort()).toEqual(
     [

@@ -55,9 +55,9 @@ grants:
 
   say({ type: 'message', text: 'How many rows?', room: 'ci', id: 'job-1', files: [{ path: 'rows.csv' }] });
   await product.start('up', env);
-  await expect.poll(() => tokenOf('Approve'), { timeout: 30_000 }).toBeDefined();
+  await expect.poll(() => tokenOf('Approve')).toBeDefined();
   say({ type: 'action', token: tokenOf('Approve'), room: 'ci' });
-  await expect.poll(() => out().map(({ text }) => text), { timeout: 30_000 }).toContain('There are **3** rows.');
+  await expect.poll(() => out().map(({ text }) => text)).toContain('There are **3** rows.');
   expect(out().every(({ room }) => room === 'ci')).toBe(true);
   expect(JSON.stringify(product.model.requests[1]?.body)).toContain('3');
 
@@ -65,7 +65,7 @@ grants:
   say({ type: 'message', text: 'How many rows?', room: 'ci', id: 'job-1' });
   say({ type: 'message', text: 'Are you there?', room: 'ci' });
   await product.start('up', env);
-  await expect.poll(() => out().map(({ text }) => text), { timeout: 30_000 }).toContain('Still here.');
+  await expect.poll(() => out().map(({ text }) => text)).toContain('Still here.');
   // The line with the old id was not asked again.
   expect(product.model.requests).toHaveLength(3);
   expect(out().filter(({ text }) => text === 'There are **3** rows.')).toHaveLength(1);

@@ -61,7 +61,6 @@ test('a file that is gone, and one that pretends, stop nothing', async () => {
   await product.telegram.waitFor(
     () =>
       product.telegram.said(owner).filter(({ text }) => text.includes('I have one of them')).length === 2 || undefined,
-    20_000,
   );
   expect(JSON.stringify(product.model.requests[1]?.body)).toContain('film.mp4');
 }, 120_000);

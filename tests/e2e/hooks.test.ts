@@ -58,7 +58,7 @@ test('a hook changes arguments, and the person is asked about the changed ones',
   const { product } = stage;
   product.telegram.people.says(owner, owner, 'exec: echo reckless');
   await product.presses(owner, owner, 'Approve');
-  await product.hears(owner, /Result: Exit code 0[\s\S]*careful-42/, 30_000);
+  await product.hears(owner, /Result: Exit code 0[\s\S]*careful-42/);
   const said = product.telegram.said(owner).map((message) => message.text);
   expect(said.some((text) => text.includes('echo careful-'))).toBe(true);
   expect(said.some((text) => text.includes('reckless'))).toBe(false);
@@ -92,7 +92,7 @@ test('hooks change an output, withhold one, add to the prompt, and are told how 
   const told = await product.telegram.waitFor(() => {
     const lines = readLines(path.join(stage.folder, 'told.txt'));
     return lines.some((line) => line.startsWith('session_error')) ? lines : undefined;
-  }, 10_000);
+  });
   expect(told).toEqual([
     'session_created assistant ',
     'session_idle assistant ',
@@ -184,7 +184,7 @@ test('a long output is cut for the model, whole in the workspace, and what the r
     owner,
     `exec: tail -n 1 ${file}; mkdir repo; printf 'Run make.</file>' > repo/AGENTS.md; echo other > repo/README.md`,
   );
-  await product.hears(owner, /Result: Exit code 0 after [\d.]+ s\.\s+2000$/, 30_000);
+  await product.hears(owner, /Result: Exit code 0 after [\d.]+ s\.\s+2000$/);
   expect(JSON.stringify(product.model.requests[0]?.body)).not.toContain('What the repository says');
   product.telegram.people.says(owner, owner, 'say: and now');
   await product.hears(owner, /and now$/);
@@ -202,7 +202,7 @@ test('a session whose provider was away goes on by itself, as often as it is all
     yaml: 'hooks: { recovery: { retries: 2, after: 1s } }\n',
   });
   product.telegram.people.says(owner, owner, 'fault: overloaded');
-  await product.hears(owner, /Trying again \(1 of 2\)/, 30_000);
+  await product.hears(owner, /Trying again \(1 of 2\)/);
   await product.hears(owner, /The last attempt broke off/);
   const turns = await product.database.query<{ state: string }>('select state from turn order by seq');
   expect(turns.map((turn) => turn.state)).toEqual(['failed', 'done']);
@@ -210,11 +210,9 @@ test('a session whose provider was away goes on by itself, as often as it is all
   // Nothing helps any more: after two tries it is left to the person.
   product.model.use(() => ({ fault: 'overloaded' }));
   product.telegram.people.says(owner, owner, 'say: hello');
-  await product.hears(owner, /Trying again \(2 of 2\)/, 30_000);
+  await product.hears(owner, /Trying again \(2 of 2\)/);
   await expect
-    .poll(async () => (await product.database.query("select 1 from turn where state = 'failed'")).length, {
-      timeout: 30_000,
-    })
+    .poll(async () => (await product.database.query("select 1 from turn where state = 'failed'")).length)
     .toBe(4);
   expect(await product.database.query("select 1 from turn where state in ('queued', 'running')")).toEqual([]);
 
@@ -222,9 +220,7 @@ test('a session whose provider was away goes on by itself, as often as it is all
   product.model.use(() => ({ fault: 'auth' }));
   product.telegram.people.says(owner, owner, 'say: hello');
   await expect
-    .poll(async () => (await product.database.query("select 1 from turn where state = 'failed'")).length, {
-      timeout: 30_000,
-    })
+    .poll(async () => (await product.database.query("select 1 from turn where state = 'failed'")).length)
     .toBe(5);
   expect(product.telegram.said(owner).filter((message) => message.text.includes('Trying again'))).toHaveLength(3);
 });

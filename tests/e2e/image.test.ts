@@ -2,10 +2,11 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { z } from 'zod';
 import { newToken } from '#core/kit/ids.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { freePort } from '#tests/support/free-port.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -82,7 +83,7 @@ afterAll(async () => {
 test('gateway and worker of the image answer a message, as an ordinary user on a read-only file system', async () => {
   const gateway = start('gateway');
   start('worker');
-  await vi.waitFor(
+  await eventually(
     async () => {
       const response = await fetch(`http://127.0.0.1:${port}/readyz`);
       expect(await response.json()).toMatchObject({ status: 'ready' });

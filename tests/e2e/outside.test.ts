@@ -63,7 +63,7 @@ test('a web hook hears of an answered turn, signed', async () => {
 
 test('a request nobody decides brings one reminder, one e-mail and one call, and the reminder still decides it', async () => {
   says('exec: echo stuck-$((1+1))');
-  await product.hears(owner, /Still waiting since/, 20_000);
+  await product.hears(owner, /Still waiting since/);
   await mail.waitForMail();
   await vi.waitUntil(() => callsOf('approval.stuck').length > 0, { timeout: 15_000 });
   await product.presses(owner, owner, 'Approve');

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { owner, Product } from '../support/product.ts';
 
 let product: Product;
@@ -46,21 +47,18 @@ test('a conversation of the phone goes on in the terminal with its memory, and t
 
   const asked = product.model.requests.length;
   product.telegram.people.says(owner, owner, 'and here?');
-  await vi.waitFor(() => expect(product.model.requests.length).toBeGreaterThan(asked), 15_000);
+  await eventually(() => expect(product.model.requests.length).toBeGreaterThan(asked));
   expect(JSON.stringify(product.model.requests[asked]?.body)).not.toContain('heliotrope');
 });
 
 test('a channel that is switched off receives and sends nothing, and loses nothing', async () => {
   const list = async (): Promise<string> => (await product.cli(['channel', 'list'])).stdout;
-  await vi.waitFor(async () => expect(await list()).toMatch(/telegram\s+\S+\s+connected/), {
-    timeout: 15_000,
-    interval: 500,
-  });
+  await eventually(async () => expect(await list()).toMatch(/telegram\s+\S+\s+connected/), { interval: 500 });
   expect((await product.cli(['channel', 'disable', 'telegram'])).stdout).toContain('telegram is off');
   expect(await list()).toMatch(/telegram\s+\S+\s+off/);
   const log = (): string => readFileSync(path.join(product.folder, 'data', 'switchyard.log'), 'utf8');
   // Once by the gateway, once by the deliveries.
-  await vi.waitFor(() => expect(log().split('channel switched off')).toHaveLength(3), 15_000);
+  await eventually(() => expect(log().split('channel switched off')).toHaveLength(3));
 
   product.telegram.people.says(owner, owner, 'are you there?');
   const [{ id } = { id: '' }] = await product.database.query<{ id: string }>(
@@ -96,10 +94,7 @@ test('a channel that is switched off receives and sends nothing, and loses nothi
   const asked = product.model.requests.length;
   expect((await product.cli(['channel', 'enable', 'telegram'])).stdout).toContain('telegram is on');
   await product.hears(owner, /Said while off/);
-  await vi.waitFor(
-    () => expect(JSON.stringify(product.model.requests.slice(asked))).toContain('are you there?'),
-    15_000,
-  );
+  await eventually(() => expect(JSON.stringify(product.model.requests.slice(asked))).toContain('are you there?'));
 });
 
 test('a bot that is removed from a group says so to its owner in private, and goes on when it is invited again', async () => {
@@ -107,22 +102,19 @@ test('a bot that is removed from a group says so to its owner in private, and go
   product.telegram.people.says(group, owner, { text: '/status' });
   await product.hears(group, /Agent/);
   product.telegram.people.changesMembership(group, owner, 'left');
-  await product.telegram.waitFor(
-    () =>
-      [...[owner, second].flatMap((chat) => product.telegram.said(chat))].find(({ text }) =>
-        /I was removed from the telegram room -500/.test(text),
-      ),
-    15_000,
+  await product.telegram.waitFor(() =>
+    [...[owner, second].flatMap((chat) => product.telegram.said(chat))].find(({ text }) =>
+      /I was removed from the telegram room -500/.test(text),
+    ),
   );
   expect((await product.cli(['channel', 'rooms'])).stdout).toMatch(/-500\s+left/);
   product.telegram.people.changesMembership(group, owner, 'member');
-  await vi.waitFor(async () => expect((await product.cli(['channel', 'rooms'])).stdout).toMatch(/-500\s+active/), {
-    timeout: 15_000,
+  await eventually(async () => expect((await product.cli(['channel', 'rooms'])).stdout).toMatch(/-500\s+active/), {
     interval: 500,
   });
   const before = product.telegram.said(group).length;
   product.telegram.people.says(group, owner, { text: '/status' });
-  await product.telegram.waitFor(() => (product.telegram.said(group).length > before ? true : undefined), 15_000);
+  await product.telegram.waitFor(() => (product.telegram.said(group).length > before ? true : undefined));
 });
 
 test('an account whose token is revoked while it runs is told to the owner elsewhere, and the rest goes on', async () => {
@@ -130,7 +122,7 @@ test('an account whose token is revoked while it runs is told to the owner elsew
   product.telegram.faults.next('getUpdates', { kind: 'status', code: 401, description: 'Unauthorized' }, 50);
   // Ends the long poll that is under way; the next one is refused.
   product.telegram.people.says(owner, owner, 'the last word');
-  await vi.waitFor(
+  await eventually(
     async () => expect((await product.cli(['channel', 'list'])).stdout).toMatch(/telegram\s+\S+\s+halted/),
     { timeout: 40_000, interval: 1000 },
   );

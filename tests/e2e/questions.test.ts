@@ -63,7 +63,7 @@ test('asked before a restart, answered after it: the turn goes on where it was',
   await product.kill('up');
   await product.start('up');
   product.telegram.people.presses(owner, owner, token);
-  await product.hears(owner, /Result: Person 1001 answered: sure/, 30_000);
+  await product.hears(owner, /Result: Person 1001 answered: sure/);
   expect(await product.database.query(`select 1 from question where text like 'Go on after%'`)).toHaveLength(1);
 });
 

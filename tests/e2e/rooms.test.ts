@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { owner, Product } from '../support/product.ts';
 
 let product: Product;
@@ -33,13 +34,13 @@ test('a group that becomes a supergroup keeps its conversation, and hears the an
   people.says(group, owner, `${bot} the password of this group is zebra`);
   await product.hears(group, /Quick answer/);
   people.says(group, owner, `${bot} take your time, everybody`);
-  await vi.waitFor(() => expect(product.model.requests.length).toBeGreaterThan(1), 10_000);
+  await eventually(() => expect(product.model.requests.length).toBeGreaterThan(1));
   people.migrates(group, supergroup);
   await product.hears(supergroup, /Slow answer/);
 
   const asked = product.model.requests.length;
   people.says(supergroup, owner, `${bot} what is it?`);
-  await vi.waitFor(() => expect(askedSince(asked)).toContain('zebra'), 15_000);
+  await eventually(() => expect(askedSince(asked)).toContain('zebra'));
   expect((await product.cli(['channel', 'rooms'])).stdout).toContain(`moved to ${supergroup}`);
 });
 
@@ -49,14 +50,13 @@ test('a message that is edited while it waits is asked as it reads now', async (
   await product.hears(owner, /Queue mode/);
   const asked = product.model.requests.length;
   people.says(owner, owner, 'take your time, painter');
-  await vi.waitFor(() => expect(product.model.requests.length).toBeGreaterThan(asked), 10_000);
+  await eventually(() => expect(product.model.requests.length).toBeGreaterThan(asked));
   const message = people.says(owner, owner, 'paint it blue');
-  await vi.waitFor(
-    async () => expect(await product.database.query(`select id from turn where state = 'queued'`)).toHaveLength(1),
-    10_000,
+  await eventually(async () =>
+    expect(await product.database.query(`select id from turn where state = 'queued'`)).toHaveLength(1),
   );
   people.edits(owner, message, 'paint it green');
-  await vi.waitFor(() => expect(askedSince(asked)).toContain('paint it green'), 15_000);
+  await eventually(() => expect(askedSince(asked)).toContain('paint it green'));
   expect(askedSince(asked)).not.toContain('paint it blue');
   people.says(owner, owner, '/queue steer');
   await product.hears(owner, /Queue mode steer/);
@@ -78,7 +78,7 @@ test('a command out of a backlog is confirmed before it is done', async () => {
   await product.hears(owner, /You sent \/run polish the boots 1 h 0 min ago/);
   expect(product.model.requests.length).toBe(asked);
   await product.presses(owner, owner, 'Do it now');
-  await vi.waitFor(() => expect(askedSince(asked)).toContain('polish the boots'), 15_000);
+  await eventually(() => expect(askedSince(asked)).toContain('polish the boots'));
   await product.hears(owner, /Accepted by Person 1001/);
 });
 
@@ -86,14 +86,14 @@ test('whoever the allow list names works at once, and a stranger is let in by a 
   const { people } = product.telegram;
   const asked = product.model.requests.length;
   people.says(listed, listed, 'listed people need no code');
-  await vi.waitFor(() => expect(askedSince(asked)).toContain('listed people need no code'), 15_000);
+  await eventually(() => expect(askedSince(asked)).toContain('listed people need no code'));
 
   people.says(stranger, stranger, 'and me?');
   await product.hears(stranger, /I have asked whether you may be let in/);
   await product.presses(owner, owner, 'Let in');
   await product.hears(stranger, /Welcome, Person 3003/);
   people.says(stranger, stranger, 'thank you for letting me in');
-  await vi.waitFor(() => expect(askedSince(asked)).toContain('thank you for letting me in'), 15_000);
+  await eventually(() => expect(askedSince(asked)).toContain('thank you for letting me in'));
 });
 
 test('a key in a message reaches no model, and its author is warned', async () => {

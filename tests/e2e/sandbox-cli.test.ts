@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { owner, Product } from '../support/product.ts';
 import { scriptedBrain } from '../support/scripted-brain.ts';
 
@@ -39,7 +40,7 @@ const list = async (): Promise<Listed['sandboxes']> => {
 
 test('an operator finds a session’s sandbox, looks into it, reads what happened and takes it away', async () => {
   product.telegram.people.says(owner, owner, 'exec: echo $((40+2)) > answer; cat answer');
-  await product.hears(owner, /42/, 30_000);
+  await product.hears(owner, /42/);
 
   const [row] = (await list()).filter(({ sessionId }) => sessionId !== '');
   expect(row).toMatchObject({ diskMb: 64, memoryMb: 512 });
@@ -63,24 +64,24 @@ test('an operator finds a session’s sandbox, looks into it, reads what happene
 
   expect((await product.cli(['sandbox', 'rm', short])).stdout).toContain('1 container of');
   product.telegram.people.says(owner, owner, 'exec: echo again-$(cat answer)');
-  await product.hears(owner, /again-42/, 30_000);
+  await product.hears(owner, /again-42/);
 
   expect((await product.cli(['sandbox', 'rm', short, '--workspace', '--yes'])).stdout).toContain('files are deleted');
   const workspaces = path.join(product.folder, 'data/workspaces');
   expect(readdirSync(workspaces).filter((name) => name.includes(sessionId))).toEqual([]);
   product.telegram.people.says(owner, owner, 'exec: ls answer || echo begun-anew');
-  await product.hears(owner, /begun-anew/, 30_000);
+  await product.hears(owner, /begun-anew/);
 });
 
 test('a full disk is told to the agent as what it is, and the chat goes on', async () => {
   product.telegram.people.says(owner, owner, 'exec: head -c 200m /dev/zero > big; echo full-$?');
-  await product.hears(owner, /full-1/, 30_000);
+  await product.hears(owner, /full-1/);
   product.telegram.people.says(owner, owner, 'exec: rm big; echo room-again > f && cat f');
-  await product.hears(owner, /room-again/, 30_000);
+  await product.hears(owner, /room-again/);
 });
 
 test('what a killed process leaves is gone after a prune, and what is needed stays', async () => {
-  await vi.waitFor(async () => expect((await list()).length).toBeGreaterThan(0), 20_000);
+  await eventually(async () => expect((await list()).length).toBeGreaterThan(0));
   await product.kill('up');
   const pruned = await product.cli(['sandbox', 'prune', '--json']);
   const { removed } = JSON.parse(pruned.stdout.trim().split('\n').at(-1) ?? '{}');
@@ -88,5 +89,5 @@ test('what a killed process leaves is gone after a prune, and what is needed sta
   expect(await list()).toEqual([]);
   await product.start('up');
   product.telegram.people.says(owner, owner, 'exec: echo kept-$(cat f)');
-  await product.hears(owner, /kept-room-again/, 30_000);
+  await product.hears(owner, /kept-room-again/);
 });

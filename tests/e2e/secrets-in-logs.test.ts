@@ -1,4 +1,5 @@
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { FakeDiscord } from '../fakes/discord/fake-discord.ts';
 import { FakeSlack } from '../fakes/slack/fake-slack.ts';
 import { owner, Product } from '../support/product.ts';
@@ -37,14 +38,14 @@ grants:
   });
   const adaDm = slack.people.dm(ada);
   const miaDm = discord.people.dm(mia);
-  await discord.waitFor(() => discord.gateway.connected > 0, 15_000);
+  await discord.waitFor(() => discord.gateway.connected > 0);
   const codeFor = async (role: string): Promise<string> =>
     (JSON.parse((await product.cli(['pair', '--role', role, '--json'])).stdout) as { code: string }).code;
   const codes = [await codeFor('admin'), await codeFor('member')];
   slack.people.says(adaDm, ada, codes[0] ?? '');
   discord.people.says(miaDm, mia, `/start ${codes[1]}`);
-  await slack.waitFor(() => slack.said(adaDm).some(({ text }) => text.includes('We are paired')), 15_000);
-  await discord.waitFor(() => discord.said(miaDm).some(({ text }) => text.includes('We are paired')), 15_000);
+  await slack.waitFor(() => slack.said(adaDm).some(({ text }) => text.includes('We are paired')));
+  await discord.waitFor(() => discord.said(miaDm).some(({ text }) => text.includes('We are paired')));
 
   // Everything that carries a token, first well and then with every kind of failure.
   const failures = [
@@ -67,22 +68,18 @@ grants:
     discord.people.slash(miaDm, mia, 'status');
     product.telegram.people.says(owner, owner, '/status');
     discord.people.says(miaDm, mia, `call: memory_save {"text":"round ${round}"}`);
-    const card = await discord.waitFor(
-      () => discord.said(miaDm).findLast(({ text, buttons }) => text.includes(`round ${round}`) && buttons.length > 0),
-      30_000,
+    const card = await discord.waitFor(() =>
+      discord.said(miaDm).findLast(({ text, buttons }) => text.includes(`round ${round}`) && buttons.length > 0),
     );
     discord.people.presses(miaDm, mia, card.buttons.find(({ label }) => label.startsWith('Deny with'))?.token ?? '');
     discord.people.presses(miaDm, mia, card.buttons.find(({ label }) => label === 'Deny')?.token ?? '');
-    await discord.waitFor(
-      () => discord.said(miaDm).some(({ text }) => text.includes(`round ${round}`) && /Denied/.test(text)),
-      30_000,
+    await discord.waitFor(() =>
+      discord.said(miaDm).some(({ text }) => text.includes(`round ${round}`) && /Denied/.test(text)),
     );
   }
   await product.hears(owner, /Agent/);
-  await vi.waitFor(
-    async () =>
-      expect(await product.database.query(`select 1 from outbox where state in ('pending', 'sending')`)).toEqual([]),
-    { timeout: 30_000 },
+  await eventually(async () =>
+    expect(await product.database.query(`select 1 from outbox where state in ('pending', 'sending')`)).toEqual([]),
   );
 
   const secrets = [

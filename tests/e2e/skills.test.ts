@@ -55,7 +55,7 @@ test('a skill is reviewed and added, its script runs in the sandbox, and a chang
   await product.hears(owner, /Run scripts\/greet\.sh[\s\S]*references\/tone\.md/);
   expect(JSON.stringify(product.model.requests[0]?.body)).toContain('- greet: Use it for greet.');
   product.telegram.people.says(owner, owner, 'exec: /run/host/skills/greet/scripts/greet.sh');
-  await product.hears(owner, /greeted-42 as 10001/, 30_000);
+  await product.hears(owner, /greeted-42 as 10001/);
   product.telegram.people.says(
     owner,
     owner,
@@ -76,7 +76,7 @@ test('a skill is reviewed and added, its script runs in the sandbox, and a chang
 
   expect((await product.cli(['skill', 'restore', 'greet'])).code).toBe(0);
   product.telegram.people.says(owner, owner, 'exec: cat /run/host/skills/greet/scripts/greet.sh');
-  await product.hears(owner, /Result: Exit code 0[\s\S]*#!\/bin\/bash(?![\s\S]*tampered)/, 30_000);
+  await product.hears(owner, /Result: Exit code 0[\s\S]*#!\/bin\/bash(?![\s\S]*tampered)/);
 });
 
 test('a skill that limits itself narrows the turn it is used in, also when the worker dies, and grants nothing', async () => {
@@ -94,7 +94,7 @@ test('a skill that limits itself narrows the turn it is used in, also when the w
   ];
   product.model.use([{ toolCalls: calls }, { text: 'All tried.' }]);
   product.telegram.people.says(owner, owner, 'try it');
-  await product.hears(owner, /All tried\./, 30_000);
+  await product.hears(owner, /All tried\./);
   const results = JSON.stringify(product.model.requests[1]?.body);
   expect(results).toMatch(/limits commands of this turn to git \*/);
   expect(results).toMatch(/git version \d/);
@@ -114,7 +114,7 @@ test('a skill that limits itself narrows the turn it is used in, also when the w
     return index === 2 ? { toolCalls: [{ name: 'memory_save', arguments: { text: 'z' } }] } : { text: 'Survived it.' };
   });
   product.telegram.people.says(owner, owner, 'once more');
-  await product.telegram.waitFor(() => (product.model.requestCount() === 2 ? true : undefined), 15_000);
+  await product.telegram.waitFor(() => (product.model.requestCount() === 2 ? true : undefined));
   await product.kill('up');
   await product.start('up');
   await product.hears(owner, /Survived it\./, 60_000);

@@ -41,9 +41,8 @@ afterAll(async () => {
 });
 
 async function heard(channel: string, pattern: RegExp, thread?: string): Promise<SeenMessage> {
-  return await slack.waitFor(
-    () => slack.said(channel, thread).find(({ text, isStreaming }) => !isStreaming && pattern.test(text)),
-    20_000,
+  return await slack.waitFor(() =>
+    slack.said(channel, thread).find(({ text, isStreaming }) => !isStreaming && pattern.test(text)),
   );
 }
 
@@ -61,9 +60,8 @@ async function asksFor(person: string, what: string): Promise<Card> {
 }
 
 async function cardOf(thread: string, what: string): Promise<Card> {
-  const card = await slack.waitFor(
-    () => slack.said(room, thread).find(({ text, buttons }) => text.includes(what) && buttons.length > 0),
-    20_000,
+  const card = await slack.waitFor(() =>
+    slack.said(room, thread).find(({ text, buttons }) => text.includes(what) && buttons.length > 0),
   );
   const token = (label: string): string => card.buttons.find((button) => button.label === label)?.value ?? '';
   return { ts: card.ts, thread, token };
@@ -107,7 +105,7 @@ async function turnsOf(thread: string): Promise<readonly { readonly text: string
 
 test('the stop sign of Slack ends the run within a second and keeps what was written as a message', async () => {
   const thread = slack.people.mentions(room, alice, `slow: ${'word '.repeat(60).trim()}`);
-  await slack.waitFor(() => slack.said(room, thread).some(({ text }) => /word word/.test(text)), 30_000);
+  await slack.waitFor(() => slack.said(room, thread).some(({ text }) => /word word/.test(text)));
   slack.people.pressesStop(room, alice, thread);
   await heard(room, /Stopped\./, thread);
   await slack.waitFor(() => slack.said(room, thread).every(({ isStreaming }) => !isStreaming));
@@ -153,12 +151,12 @@ test('a button of before a restart whose time is over says so, and the card lose
   slack.push.isHeld = true;
   slack.people.presses(alice, card.token('Approve'));
   await product.start('up');
-  await slack.waitFor(() => slack.socketMode.openConnections > 0, 15_000);
+  await slack.waitFor(() => slack.socketMode.openConnections > 0);
   slack.push.release('same');
-  await slack.waitFor(() => whispers(alice).some((text) => /This request expired at/.test(text)), 15_000);
-  await slack.waitFor(() => shown(card)?.buttons.length === 0, 15_000);
+  await slack.waitFor(() => whispers(alice).some((text) => /This request expired at/.test(text)));
+  await slack.waitFor(() => shown(card)?.buttons.length === 0);
   expect(shown(card)?.text).toContain('Expired');
-  await slack.waitFor(() => slack.said(room, card.thread).some(({ text }) => /^Result: /.test(text)), 15_000);
+  await slack.waitFor(() => slack.said(room, card.thread).some(({ text }) => /^Result: /.test(text)));
   expect(slack.said(room, card.thread).some(({ text }) => /Remembered: an egret/.test(text))).toBe(false);
 });
 
@@ -169,7 +167,7 @@ test('whoever belongs to another workspace can do nothing: not press, not ask, n
   // Slack says of some presses only which workspace they come from; the name alone proves nobody.
   const { payload } = slack.people.presses(xenia, card.token('Approve'));
   slack.push.add('interactive', { ...payload, user: { id: alice, name: 'Alice' }, team: { id: otherTeam } });
-  await expect.poll(async () => (await audits('approval.stray_press')).length, { timeout: 10_000 }).toBe(3);
+  await expect.poll(async () => (await audits('approval.stray_press')).length).toBe(3);
   expect((await audits('approval.stray_press')).map(({ why }) => why)).toEqual(['external', 'external', 'external']);
   await slack.waitFor(() => whispers(xenia).some((text) => /cannot tell who you are/.test(text)));
   expect(shown(card)?.buttons.length).toBeGreaterThan(0);
@@ -225,10 +223,10 @@ test('what waits is asked as it reads now, and not at all once it is deleted', a
   const deleted = slack.people.says(room, alice, 'say: burn it', { thread });
   const waiting = async (): Promise<readonly string[]> =>
     (await turnsOf(thread)).flatMap(({ text, state }) => (state === 'queued' ? [text] : []));
-  await expect.poll(waiting, { timeout: 10_000 }).toEqual(['say: paint it blue', 'say: burn it']);
+  await expect.poll(waiting).toEqual(['say: paint it blue', 'say: burn it']);
   slack.people.edits(room, edited, 'say: paint it green');
   slack.people.deletes(room, deleted);
-  await expect.poll(waiting, { timeout: 10_000 }).toEqual(['say: paint it green']);
+  await expect.poll(waiting).toEqual(['say: paint it green']);
   slack.people.presses(alice, card.token('Approve'));
   await heard(room, /^paint it green$/, thread);
   expect((await turnsOf(thread)).map(({ state }) => state)).toEqual(['done', 'done', 'done', 'cancelled']);
@@ -239,11 +237,11 @@ test('a bot that is removed from a channel gives up what waits for it, and works
   const side = slack.people.channel('C101SIDE', [alice]);
   const asked = product.model.requests.length;
   slack.people.mentions(side, alice, 'slow: the answer of before');
-  await expect.poll(() => product.model.requests.length, { timeout: 15_000 }).toBeGreaterThan(asked);
+  await expect.poll(() => product.model.requests.length).toBeGreaterThan(asked);
   slack.people.changes(side, 'remove', alice);
   const state = async (): Promise<string | undefined> =>
     (await rows<{ state: string }>('select state from channel_room where room = $1', [side]))[0]?.state;
-  await expect.poll(state, { timeout: 10_000 }).toBe('left');
+  await expect.poll(state).toBe('left');
   const given = async (): Promise<readonly string[]> =>
     (
       await rows<{ state: string }>(
@@ -252,10 +250,10 @@ test('a bot that is removed from a channel gives up what waits for it, and works
            and o.body::text like '%the answer of before%'`,
       )
     ).map((message) => message.state);
-  await expect.poll(given, { timeout: 20_000 }).toEqual(['dead']);
+  await expect.poll(given).toEqual(['dead']);
 
   slack.people.changes(side, 'invite', alice);
-  await expect.poll(state, { timeout: 10_000 }).toBe('active');
+  await expect.poll(state).toBe('active');
   const thread = slack.people.mentions(side, alice, 'say: back again');
   await heard(side, /^back again$/, thread);
   expect(slack.said(side).some(({ text }) => text === 'the answer of before')).toBe(false);

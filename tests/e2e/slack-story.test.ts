@@ -79,9 +79,8 @@ test('someone mentions the bot in a channel, approves the command in the thread 
   });
   const { slack } = stage;
   const thread = slack.people.mentions(room, alice, 'make the file, please');
-  await slack.waitFor(
-    () => slack.said(room, thread).some(({ buttons }) => buttons.some(({ label }) => label === 'Approve')),
-    30_000,
+  await slack.waitFor(() =>
+    slack.said(room, thread).some(({ buttons }) => buttons.some(({ label }) => label === 'Approve')),
   );
   slack.people.presses(alice, 'Approve');
   await hears(slack, room, /The command printed \*\*made-42\*\*/, { thread, timeoutMs: 40_000 });
@@ -114,7 +113,6 @@ test('a task given in a channel works in a thread of its own, and a status asked
   slack.people.says(room, alice, 'and make it shorter', { thread });
   await slack.waitFor(
     () => slack.said(room, thread).filter(({ text }) => text.includes('report is ready')).length === 2,
-    20_000,
   );
   expect(slack.said(room, lunch)).toEqual([]);
   expect(stage.product.model.requests.length).toBe(2);
@@ -131,7 +129,7 @@ test('a gateway that dies between storing and acknowledging loses nothing and an
   expect(slack.push.pushes.some(({ ackedAt, tries }) => tries.length > 0 && ackedAt === undefined)).toBe(true);
   await product.start('up');
   await hears(slack, room, /Here I am/, { thread });
-  await slack.waitFor(() => slack.push.pushes.every(({ ackedAt }) => ackedAt !== undefined), 20_000);
+  await slack.waitFor(() => slack.push.pushes.every(({ ackedAt }) => ackedAt !== undefined));
   expect(slack.said(room, thread).filter(({ text }) => text.includes('Here I am')).length).toBe(1);
   expect(product.model.requests.length).toBe(1);
 });
@@ -146,17 +144,17 @@ test('the home page shows what needs a person, and a decision there goes through
   });
   const { slack } = stage;
   const thread = slack.people.mentions(room, alice, 'run it');
-  await slack.waitFor(() => slack.said(room, thread).some(({ buttons }) => buttons.length > 0), 30_000);
+  await slack.waitFor(() => slack.said(room, thread).some(({ buttons }) => buttons.length > 0));
   slack.people.opensHome(alice);
   const page = () => JSON.stringify(slack.world.homes.get(alice)?.view ?? {});
-  await slack.waitFor(() => page().includes('from-home') && page().includes('Budgets'), 20_000);
+  await slack.waitFor(() => page().includes('from-home') && page().includes('Budgets'));
   const blocks = slack.world.homes.get(alice)?.view['blocks'] as Record<string, unknown>[];
   const deny = blocks
     .flatMap((block) => (block['elements'] as { value?: string; text?: { text?: string } }[] | undefined) ?? [])
     .find(({ text }) => text?.text === 'Deny');
   slack.people.presses(alice, deny?.value ?? '');
   await hears(slack, room, /It was denied/, { thread, timeoutMs: 30_000 });
-  await slack.waitFor(() => page().includes('Nothing waits for your decision'), 10_000);
+  await slack.waitFor(() => page().includes('Nothing waits for your decision'));
 });
 
 test('a denial with a reason is asked for in a form, and the agent reads it', async () => {
@@ -175,10 +173,9 @@ test('a denial with a reason is asked for in a form, and the agent reads it', as
         .said(room, thread)
         .flatMap(({ buttons }) => buttons)
         .find((button) => /^Deny.+/.test(button.label))?.label,
-    30_000,
   );
   slack.people.presses(alice, label);
-  const modal = await slack.waitFor(() => [...slack.world.modals.values()].at(-1), 5_000);
+  const modal = await slack.waitFor(() => [...slack.world.modals.values()].at(-1));
   const field = String((modal.view['blocks'] as { block_id: string }[])[0]?.block_id);
   slack.people.submits(alice, { [field]: 'the build is still needed' });
   await hears(slack, room, /Then I leave it/, { thread, timeoutMs: 30_000 });

@@ -23,7 +23,7 @@ test('someone pairs, asks for something that needs a shell, approves the command
   });
   product.telegram.people.says(owner, owner, 'make the file, please');
   await product.presses(owner, owner, 'Approve');
-  await product.hears(owner, /The command printed made-42/, 30_000);
+  await product.hears(owner, /The command printed made-42/);
 
   const said = product.telegram.said(owner).map((message) => message.text);
   expect(said.findIndex((text) => text.includes('Let me look'))).toBeLessThan(

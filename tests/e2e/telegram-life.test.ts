@@ -50,9 +50,8 @@ describe('Telegram, as its users know it', () => {
     product.telegram.people.says(owner, owner, `say: settled`);
     await product.hears(owner, /settled/);
     product.telegram.people.says(owner, owner, `slow: ${'word '.repeat(60).trim()}`);
-    const draft = await product.telegram.waitFor(
-      () => product.telegram.drafts(owner).find(({ text }) => /word word/.test(text)),
-      20_000,
+    const draft = await product.telegram.waitFor(() =>
+      product.telegram.drafts(owner).find(({ text }) => /word word/.test(text)),
     );
     const stoppedAt = Date.now();
     product.telegram.people.stopsDraft(owner, draft.draftId);
@@ -80,7 +79,7 @@ describe('Telegram, as its users know it', () => {
     );
     product.telegram.people.says(-700, owner, { text: '@switchyard_bot slow: the long answer', threadId: 45 });
     product.telegram.people.topic(-700, 45, 'closed');
-    await product.hears(-700, /the long answer$/, 20_000);
+    await product.hears(-700, /the long answer$/);
     expect(product.telegram.said(-700).find(({ text }) => /the long answer$/.test(text))?.threadId).toBeUndefined();
     expect(said(-700).filter((text) => /closed or deleted/.test(text))).toHaveLength(1);
   });
@@ -130,7 +129,7 @@ describe('Telegram, as its users know it', () => {
   test('in a group the reaction below the question shows that it is worked on, and goes with the answer', async () => {
     product.telegram.people.group(-706);
     const asked = product.telegram.people.says(-706, owner, '@switchyard_bot slow: in its own time');
-    await product.hears(-706, /in its own time$/, 20_000);
+    await product.hears(-706, /in its own time$/);
     const signs = (): string[] =>
       product.telegram.state.reactions
         .filter(({ chatId, messageId }) => chatId === -706 && messageId === asked)
@@ -175,7 +174,7 @@ test('a process that dies between joining an album and routing it loses nothing 
   product.telegram.people.sendsAlbum(owner, owner, 'say: five of them', ['a', 'b', 'c', 'd', 'e'].map(picture));
   await product.ended('up');
   await product.start('up');
-  await product.hears(owner, /five of them/, 30_000);
+  await product.hears(owner, /five of them/);
   product.telegram.people.says(owner, owner, 'say: barrier');
   await product.hears(owner, /barrier/);
   expect(product.model.requestCount()).toBe(2);
@@ -184,10 +183,7 @@ test('a process that dies between joining an album and routing it loses nothing 
 test('a process that dies while a draft is shown leaves one answer and no ghost', async () => {
   await using product = await Product.up({ agents, script: scriptedBrain });
   product.telegram.people.says(owner, owner, `slow: ${'word '.repeat(30).trim()}`);
-  await product.telegram.waitFor(
-    () => product.telegram.drafts(owner).some(({ text }) => /word word/.test(text)),
-    20_000,
-  );
+  await product.telegram.waitFor(() => product.telegram.drafts(owner).some(({ text }) => /word word/.test(text)));
   await product.kill('up');
   product.model.use([{ text: 'word for word' }]);
   await product.start('up');
@@ -220,7 +216,7 @@ test('by web hook the same conversations work, and what is said while the produc
   await product.kill('up');
   for (const text of ['one', 'two', 'three']) product.telegram.people.says(owner, owner, `say: ${text} while down`);
   await product.start('up');
-  for (const text of ['one', 'two', 'three']) await product.hears(owner, new RegExp(`${text} while down`), 20_000);
+  for (const text of ['one', 'two', 'three']) await product.hears(owner, new RegExp(`${text} while down`));
   const answers = product.telegram.said(owner).map((message) => message.text);
   for (const text of ['one', 'two', 'three']) {
     expect(answers.join('\n').split(`${text} while down`)).toHaveLength(2);

@@ -27,7 +27,6 @@ async function asksFor(what: string, room: number, threadId?: number): Promise<s
         .said(room)
         .findLast((message) => message.text.includes(what) && message.buttons.length > 0)
         ?.buttons.find((button) => button.text === 'Approve')?.data,
-    15_000,
   );
 }
 
@@ -63,7 +62,6 @@ test('a card of a topic that was closed meanwhile works in the main stream', asy
           (message) => message.threadId === undefined && message.text.includes('egret') && message.buttons.length > 0,
         )
         ?.buttons.find((button) => button.text === 'Approve')?.data,
-    15_000,
   );
   product.telegram.people.presses(forum, owner, data);
   await product.hears(forum, /Remembered: egret/);
@@ -84,7 +82,7 @@ test('a button that was shown before a restart works after it', async () => {
   await product.kill('up');
   await product.start('up');
   product.telegram.people.presses(owner, owner, token);
-  await product.hears(owner, /Remembered: ibis/, 30_000);
+  await product.hears(owner, /Remembered: ibis/);
 });
 
 test('a button of work that was stopped says so and decides nothing', async () => {
@@ -108,9 +106,9 @@ test('a bot that is removed from a group notes it, says nothing there, and works
       await product.database.query<{ state: string }>('select state from channel_room where room = $1', [String(room)])
     )[0]?.state;
   product.telegram.people.changesMembership(room, owner, 'kicked');
-  await expect.poll(state, { timeout: 10_000 }).toBe('left');
+  await expect.poll(state).toBe('left');
   product.telegram.people.changesMembership(room, owner, 'member');
-  await expect.poll(state, { timeout: 10_000 }).toBe('active');
+  await expect.poll(state).toBe('active');
   product.telegram.people.says(room, owner, '@switchyard_bot say: back again');
   await product.hears(room, /back again/);
 });

@@ -78,7 +78,7 @@ test('a message that comes while a turn runs is steered into it, in order and on
   says(chat, 'exec: sleep 2; echo first-done');
   await isRunning('first-done');
   says(chat, 'say: and mind the gap');
-  await product.hears(chat, /mind the gap/, 20_000);
+  await product.hears(chat, /mind the gap/);
   const answers = product.telegram.said(chat).filter((message) => message.text.includes('mind the gap'));
   expect(answers).toHaveLength(1);
   const rows = await product.database.query<{ state: string }>(
@@ -119,7 +119,7 @@ test('in mode interrupt a new message stops the running turn and is answered its
   says(chat, 'exec: sleep 300; echo drowned');
   await isRunning('drowned');
   says(chat, 'say: urgent');
-  await product.hears(chat, /urgent/, 20_000);
+  await product.hears(chat, /urgent/);
   expect(product.telegram.said(chat).some((message) => message.text.includes('Stopped.'))).toBe(true);
 });
 
@@ -142,7 +142,7 @@ test('in mode collect messages sent in a row are answered together', async () =>
   says(chat, 'alpha');
   says(chat, 'beta');
   says(chat, 'gamma');
-  await product.hears(chat, /Heard: alpha \+ beta \+ gamma/, 20_000);
+  await product.hears(chat, /Heard: alpha \+ beta \+ gamma/);
 });
 
 test('@name asks another agent once, /use changes the thread, an unknown one is told which there are', async () => {
@@ -178,7 +178,6 @@ test('a budget that is reached in the middle ends the turn with which budget, ho
   await product.hears(
     chat,
     /daily budget of agent frugal does not cover[\s\S]*of \$0\.03[\s\S]*starts anew at[\s\S]*owner can raise/,
-    20_000,
   );
   await product.hears(chat, /daily budget of agent frugal[\s\S]*is spent, 8\d %/);
   const [budget] = await product.database.query<{ held: string; spent: string; max: string }>(
@@ -199,7 +198,7 @@ test('a model without a price under a budget is refused before it is called', as
 test('a model that is overloaded is replaced by its fallback in the same turn', async () => {
   const chat = await newChat();
   says(chat, '@sturdy failover: from the other vendor');
-  await product.hears(chat, /from the other vendor/, 30_000);
+  await product.hears(chat, /from the other vendor/);
   const last = product.model.requests.findLast((item) => JSON.stringify(item.body).includes('from the other vendor'));
   expect(last?.wire).toBe('anthropic.messages');
 });
@@ -233,7 +232,7 @@ test('a turn stopped in a group keeps what was shown, once, and says that it sto
   product.telegram.people.group(-800);
   const text = 'word '.repeat(60).trim();
   product.telegram.people.says(-800, owner, `@switchyard_bot slow: ${text}`);
-  await product.hears(-800, /word word .*…$/, 20_000);
+  await product.hears(-800, /word word .*…$/);
   product.telegram.people.says(-800, owner, '/stop');
   await product.hears(-800, /Stopped\./);
   await product.telegram.waitFor(() => product.telegram.said(-800).every((message) => !message.text.endsWith('…')));
@@ -263,6 +262,6 @@ test('a tool that does not exist and arguments that are no JSON go back to the m
 test('a model that answers nothing is an error with a mend, never an empty message', async () => {
   const chat = await newChat();
   says(chat, 'fault: empty');
-  await product.hears(chat, /model|answer/i, 30_000);
+  await product.hears(chat, /model|answer/i);
   expect(product.telegram.said(chat).every((message) => message.text.trim() !== '')).toBe(true);
 });

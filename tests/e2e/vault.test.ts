@@ -1,7 +1,8 @@
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { owner, Product } from '../support/product.ts';
 
 const value = 'Vault-value/0123456789+abc';
@@ -72,15 +73,11 @@ test('a secret that a tool prints, a person says and a model writes is seen nowh
 
   product.telegram.people.says(owner, owner, `My token is ${value} (you may use $CRED{demo_token}), print it.`);
   await product.hears(owner, /It is \[redacted: demo_token\] and \[redacted: an AWS key\], as you see\./, 60_000);
-  await vi.waitFor(
-    async () =>
-      expect(await product.database.query(`select 1 from turn where state not in ('done', 'failed')`)).toEqual([]),
-    { timeout: 15_000 },
+  await eventually(async () =>
+    expect(await product.database.query(`select 1 from turn where state not in ('done', 'failed')`)).toEqual([]),
   );
-  await vi.waitFor(
-    async () =>
-      expect(await product.database.query(`select 1 from outbox where state in ('pending', 'sending')`)).toEqual([]),
-    { timeout: 15_000 },
+  await eventually(async () =>
+    expect(await product.database.query(`select 1 from outbox where state in ('pending', 'sending')`)).toEqual([]),
   );
 
   const log = readFileSync(path.join(product.folder, 'data', 'switchyard.log'), 'utf8');

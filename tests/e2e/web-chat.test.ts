@@ -22,7 +22,7 @@ function loginLink(product: Product): string {
 
 async function ready(page: Page): Promise<void> {
   const state = `document.querySelector('#connection')?.textContent ?? 'loading'`;
-  await expect.poll(() => page.evaluate(state), { timeout: 10_000 }).toBe('');
+  await expect.poll(() => page.evaluate(state)).toBe('');
 }
 
 async function says(page: Page, text: string): Promise<void> {
@@ -41,7 +41,7 @@ async function attaches(page: Page, folder: string, name: string, content: strin
     nodeId: number;
   };
   await page.call('DOM.setFileInputFiles', { nodeId, files: [file] });
-  await expect.poll(() => page.text('#files'), { timeout: 10_000 }).toMatch(/bytes|kB|MB/);
+  await expect.poll(() => page.text('#files')).toMatch(/bytes|kB|MB/);
 }
 
 describe('the web chat of the whole product', () => {
@@ -65,7 +65,7 @@ describe('the web chat of the whole product', () => {
     await attaches(page, product.folder, 'list.csv', 'pear,2\napple,1\n');
     await says(page, 'Sort this, please');
     await expect.poll(() => page.text('#log'), { timeout: 40_000 }).toContain('Approve');
-    await expect.poll(() => page.text('#busy'), { timeout: 10_000 }).toBe('Waiting for a decision.');
+    await expect.poll(() => page.text('#busy')).toBe('Waiting for a decision.');
     await page.evaluate(
       `[...document.querySelectorAll('#log button')].find((button) => button.textContent === 'Approve').click()`,
     );
@@ -99,10 +99,10 @@ describe('the web chat of the whole product', () => {
     expect(await page.text('#pair')).toContain('pairing code');
     expect(await page.text('#composer')).toBe('');
     await page.click('#pair button');
-    await expect.poll(() => page.text('#log'), { timeout: 15_000 }).toContain('We are paired');
+    await expect.poll(() => page.text('#log')).toContain('We are paired');
     await expect.poll(() => page.evaluate(`document.querySelector('#composer').hidden`)).toBe(false);
     await says(page, 'hi');
-    await expect.poll(() => page.text('#log'), { timeout: 20_000 }).toContain('Hello friend.');
+    await expect.poll(() => page.text('#log')).toContain('Hello friend.');
     expect(page.problems).toEqual([]);
   }, 90_000);
 });

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { Browser, type Page } from '../support/browser.ts';
 import { freePort } from '../support/free-port.ts';
 import { Product } from '../support/product.ts';
@@ -35,7 +36,7 @@ async function opens(): Promise<Page> {
 
 async function connected(tab: Page): Promise<void> {
   const state = `document.querySelector('#connection')?.textContent ?? 'loading'`;
-  await vi.waitFor(async () => expect(await tab.evaluate(state)).toBe(''), { timeout: 20_000 });
+  await eventually(async () => expect(await tab.evaluate(state)).toBe(''));
 }
 
 async function says(tab: Page, text: string): Promise<void> {
@@ -54,20 +55,20 @@ async function asksFor(tab: Page, what: string): Promise<void> {
 async function shows(tab: Page, what: string): Promise<void> {
   const find = `window.card = [...document.querySelectorAll('#log button')].findLast((button) =>
     button.textContent === 'Approve' && button.closest('li').innerText.includes(${JSON.stringify(what)}))`;
-  await expect.poll(() => tab.evaluate(`(${find}) !== undefined`), { timeout: 20_000 }).toBe(true);
+  await expect.poll(() => tab.evaluate(`(${find}) !== undefined`)).toBe(true);
 }
 
 async function toast(tab: Page, pattern: RegExp): Promise<void> {
-  await expect.poll(() => tab.text('#toast'), { timeout: 10_000, interval: 20 }).toMatch(pattern);
+  await expect.poll(() => tab.text('#toast'), { interval: 20 }).toMatch(pattern);
 }
 
 const buttons = `[...document.querySelectorAll('#log .buttons button:not([disabled])')].length`;
 
 test('Stop ends the run within a second and keeps what was written as a message', async () => {
   await says(page, `slow: ${'word '.repeat(60).trim()}`);
-  await expect.poll(() => page.text('#live'), { timeout: 30_000 }).toContain('word word');
+  await expect.poll(() => page.text('#live')).toContain('word word');
   await page.click('#stop');
-  await expect.poll(() => page.text('#log'), { timeout: 10_000 }).toContain('Stopped.');
+  await expect.poll(() => page.text('#log')).toContain('Stopped.');
   await expect.poll(() => page.text('#live')).toBe('');
   const answers = `[...document.querySelectorAll('#log li.out')].filter((item) => /word word/.test(item.innerText)).length`;
   expect(await page.evaluate(answers)).toBe(1);
@@ -87,15 +88,15 @@ test('an approval in two tabs at once is decided once, and the other tab reads b
   await shows(other, 'a heron');
   // A second click on the same button does nothing: it is switched off by the first.
   await Promise.all([page.evaluate('card.click(), card.click()'), other.evaluate('card.click()')]);
-  await expect.poll(() => page.text('#log'), { timeout: 20_000 }).toContain('Remembered: a heron');
+  await expect.poll(() => page.text('#log')).toContain('Remembered: a heron');
   // The words stay in their element after they are hidden.
   const told = async (): Promise<string> =>
     (await Promise.all([page, other].map((tab) => tab.evaluate(`document.querySelector('#toast').textContent`))))
       .map(String)
       .sort()
       .join(' | ');
-  await expect.poll(told, { timeout: 10_000 }).toMatch(/^Approved\. \| This was already approved by .+ at .+$/);
-  await expect.poll(() => other.evaluate(buttons), { timeout: 10_000 }).toBe(0);
+  await expect.poll(told).toMatch(/^Approved\. \| This was already approved by .+ at .+$/);
+  await expect.poll(() => other.evaluate(buttons)).toBe(0);
   const verdicts = `select 1 from approval_verdict v join approval a on a.id = v.approval_id where a.summary like '%heron%'`;
   expect(await product.database.query(verdicts)).toHaveLength(1);
 }, 60_000);
@@ -106,12 +107,12 @@ test('whoever may not decide is told alone, the buttons stay and the attempt is 
   const guest = await browser.open(`${String(await page.evaluate('location.origin'))}/chat#pair=${code}`);
   await connected(guest);
   await guest.click('#pair button');
-  await expect.poll(() => guest.text('#log'), { timeout: 15_000 }).toContain('We are paired');
+  await expect.poll(() => guest.text('#log')).toContain('We are paired');
   await expect.poll(() => guest.evaluate(`document.querySelector('#composer').hidden`)).toBe(false);
   await asksFor(guest, 'a stork');
   await guest.evaluate('card.click()');
   await toast(guest, /You may not decide this/);
-  await expect.poll(() => guest.evaluate(buttons), { timeout: 10_000 }).toBeGreaterThan(0);
+  await expect.poll(() => guest.evaluate(buttons)).toBeGreaterThan(0);
   expect(await page.text('#toast')).not.toMatch(/You may not decide/);
   const refused = `select 1 from audit_body where body ->> 'kind' = 'approval.refused'`;
   expect(await product.database.query(refused)).toHaveLength(1);
@@ -127,8 +128,8 @@ test('a button of before a restart whose time is over says so, and the card has 
      where state = 'pending'`,
   );
   await product.start('up');
-  await expect.poll(() => page.text('#log'), { timeout: 30_000 }).toContain('Expired');
-  await expect.poll(() => page.evaluate(buttons), { timeout: 10_000 }).toBe(0);
+  await expect.poll(() => page.text('#log')).toContain('Expired');
+  await expect.poll(() => page.evaluate(buttons)).toBe(0);
   await page.evaluate('card.click()');
   await toast(page, /This request expired at/);
   expect(await page.text('#log')).not.toContain('Remembered: an egret');

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, vi } from 'vitest';
+import { afterAll, beforeAll, expect } from 'vitest';
 import { attack, limit } from '#tests/support/attack.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
@@ -65,7 +66,7 @@ while True:
     await run(sandbox, 'cat > /tmp/spawn.py', { stdin: spawner });
     const result = await run(sandbox, 'python3 /tmp/spawn.py', { timeoutMs: 1_500 });
     expect(result.ended).toBe('timeout');
-    await vi.waitFor(async () => expect(await shell('pgrep -fc "[s]pawn.py"; true')).toBe('0\n'), 15_000);
+    await eventually(async () => expect(await shell('pgrep -fc "[s]pawn.py"; true')).toBe('0\n'));
   },
 );
 
@@ -232,12 +233,9 @@ time.sleep(7006)' & wait`,
       timeoutMs: 60_000,
       signal,
     });
-    await vi.waitFor(
-      async () => expect((await shell('pgrep -fc "sleep[ (]700[0-9]"; true')).trim()).not.toBe('0'),
-      5_000,
-    );
+    await eventually(async () => expect((await shell('pgrep -fc "sleep[ (]700[0-9]"; true')).trim()).not.toBe('0'));
     await sandbox.stopJob(id, signal);
-    await vi.waitFor(async () => expect(await shell('pgrep -f "[s]leep[ (]700"; true')).toBe(''), 5_000);
+    await eventually(async () => expect(await shell('pgrep -f "[s]leep[ (]700"; true')).toBe(''));
   },
 );
 

@@ -1,7 +1,8 @@
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { isAppError } from '#core/kit/errors.ts';
 import { attack } from '#tests/support/attack.ts';
 import { type BrowserStage, type BrowserWorker, openBrowserStage, read } from '#tests/support/browser-stage.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import type { ElementTarget } from '#workers/browser/driver-protocol.ts';
 import { injected } from '../fakes/web/pages/shop.ts';
 
@@ -237,14 +238,11 @@ attack(
     expect(pushed.page.tabs).toBeLessThanOrEqual(10);
     expect(pushed.notices.length).toBeLessThanOrEqual(20);
     await visit(session, '/busy');
-    const stuck = await vi.waitFor(
-      async () => {
-        const reply = await worker.use(session, read, { timeoutMs: 1_000 });
-        expect(reply.ok).toBe(false);
-        return reply;
-      },
-      { timeout: 20_000 },
-    );
+    const stuck = await eventually(async () => {
+      const reply = await worker.use(session, read, { timeoutMs: 1_000 });
+      expect(reply.ok).toBe(false);
+      return reply;
+    });
     expect(stuck.notices.join()).toContain('did not respond any more');
     expect(await visit(session)).toMatchObject({ ok: true, isNew: false, page: { title: 'Tea shop' } });
   },
@@ -264,12 +262,9 @@ attack(
       (err: unknown) => (isAppError(err) ? `ended: ${err.code}` : String(err)),
     );
     expect(ended).toMatch(/^told: .*(crashed|memory|allocation|closed)|^ended: sandbox\.(lost|oom)$/s);
-    await vi.waitFor(
+    await eventually(
       async () => expect(await visit(session)).toMatchObject({ ok: true, page: { title: 'Tea shop' } }),
-      {
-        timeout: 30_000,
-        interval: 500,
-      },
+      { interval: 500 },
     );
   },
   120_000,
@@ -342,11 +337,11 @@ test('a browser that dies is replaced, and so is one whose container died', asyn
   await visit(session);
   const sandbox = await worker.open(session);
   await sandbox.exec({ command: 'pkill -9 chromium', timeoutMs: 5_000, outputBytesMax: 1_000, signal: never });
-  await vi.waitFor(() => expect(worker.browsers.pageOf(session)).toBeUndefined(), { timeout: 10_000 });
+  await eventually(() => expect(worker.browsers.pageOf(session)).toBeUndefined());
   expect(await visit(session)).toMatchObject({ ok: true, isNew: true });
   const [container] = await stage.engine.listContainers({ filters: { label: [`switchyard.session=${session}`] } });
   await stage.engine.getContainer(container?.Id ?? '').kill();
-  await vi.waitFor(() => expect(worker.browsers.pageOf(session)).toBeUndefined(), { timeout: 10_000 });
+  await eventually(() => expect(worker.browsers.pageOf(session)).toBeUndefined());
   expect(await visit(session)).toMatchObject({ ok: true, isNew: true });
 });
 
@@ -355,9 +350,7 @@ test('an idle browser is frozen with its page, and woken by the next call', asyn
   const session = newSession();
   await quick.use(session, { action: 'navigate', url: `${stage.url}/about`, isNewTab: false });
   const filters = { label: [`switchyard.session=${session}`], status: ['paused'] };
-  await vi.waitFor(async () => expect(await stage.engine.listContainers({ filters })).toHaveLength(1), {
-    timeout: 15_000,
-  });
+  await eventually(async () => expect(await stage.engine.listContainers({ filters })).toHaveLength(1));
   const woken = await quick.use(session, read);
   expect(woken).toMatchObject({ ok: true, isNew: false, page: { title: 'About' } });
   await quick.close();

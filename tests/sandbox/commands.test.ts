@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { attack } from '#tests/support/attack.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
 
@@ -85,7 +86,7 @@ describe('a command', () => {
       '(for i in 1 2 3; do sleep 0.1; echo noise; done; echo end > later) & echo begun',
     );
     expect(started.output).toBe('begun\n');
-    await vi.waitFor(async () => expect((await run(sandbox, 'cat later')).output).toBe('end\n'), 5000);
+    await eventually(async () => expect((await run(sandbox, 'cat later')).output).toBe('end\n'));
   });
 
   test('may run beside others', async () => {
@@ -170,8 +171,8 @@ describe('ending a command', () => {
   attack('resources', '36: a fork bomb', 'processes are counted; all of the agent’s are ended', async () => {
     const result = await run(sandbox, ':(){ :|:& };:; sleep 100', { timeoutMs: 1500 });
     expect(result.durationMs).toBeLessThan(4000);
-    await vi.waitFor(async () => expect((await run(sandbox, 'echo alive')).output).toBe('alive\n'), 10_000);
-    await vi.waitFor(async () => expect(await strays()).toBe(''), 5000);
+    await eventually(async () => expect((await run(sandbox, 'echo alive')).output).toBe('alive\n'));
+    await eventually(async () => expect(await strays()).toBe(''));
   });
 
   attack(

@@ -3,10 +3,11 @@ import { createServer, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pino } from 'pino';
-import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
 import { newToken } from '#core/kit/ids.ts';
 import { readCompose } from '#tests/support/compose.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 
 /**
@@ -71,7 +72,7 @@ test('every call a sandbox needs from start to end is on the list', async () => 
   const exec = async (command: string) =>
     await sandbox.exec({ command, timeoutMs: 20_000, outputBytesMax: 10_000, signal });
   expect((await exec('echo hello')).output).toBe('hello\n');
-  await vi.waitFor(() => expect([...used]).toContain('POST /containers/<id>/pause'), 10_000);
+  await eventually(() => expect([...used]).toContain('POST /containers/<id>/pause'));
   expect((await exec('echo again')).output).toBe('again\n');
   expect((await sandbox.exec({ command: 'sleep 60', timeoutMs: 200, outputBytesMax: 100, signal })).ended).toBe(
     'timeout',

@@ -1,8 +1,9 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { pino } from 'pino';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
 import { attack } from '#tests/support/attack.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { workspaceVolume } from '#workers/sandbox/container-spec.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
@@ -88,7 +89,7 @@ describe('idle containers', () => {
     const sandbox = await stage.open(stage.worker({ pauseAfterMs: 100 }), sessionId);
     await run(sandbox, 'echo in memory > /tmp/file; sleep 1000 >/dev/null 2>&1 &');
     for (let round = 0; round < 3; round++) {
-      await vi.waitFor(async () => expect(await isPaused(sessionId)).toBe(true), 5000);
+      await eventually(async () => expect(await isPaused(sessionId)).toBe(true));
       expect((await run(sandbox, `cat /tmp/file; ${running('sleep 1000')}`)).output).toBe('in memory\n1\n');
     }
   });
@@ -103,7 +104,7 @@ describe('idle containers', () => {
   test('that somebody else pauses in the middle of a command are woken', async () => {
     const sessionId = stage.newSession();
     const sandbox = await stage.open(stage.worker(), sessionId);
-    await vi.waitFor(async () => expect((await run(sandbox, 'true')).exitCode).toBe(0));
+    await eventually(async () => expect((await run(sandbox, 'true')).exitCode).toBe(0));
     const working = run(sandbox, 'sleep 1; echo done');
     await stage.engine.getContainer((await idOf(sessionId)) ?? '').pause();
     expect((await working).output).toBe('done\n');
@@ -113,7 +114,7 @@ describe('idle containers', () => {
     const sessionId = stage.newSession();
     const sandbox = await stage.open(stage.worker({ pauseAfterMs: 100, removeAfterMs: 300 }), sessionId);
     await run(sandbox, 'echo kept > file');
-    await vi.waitFor(async () => expect(await stage.container(sessionId)).toBeUndefined(), 5000);
+    await eventually(async () => expect(await stage.container(sessionId)).toBeUndefined());
     expect((await run(sandbox, 'cat file')).output).toBe('kept\n');
   });
 });
@@ -139,7 +140,7 @@ describe('a worker that goes', () => {
     });
     await expect(working).rejects.toMatchObject({ code: 'sandbox.lost' });
     const next = await stage.open(stage.worker(), sessionId);
-    await vi.waitFor(async () => expect((await run(next, running('sleep 1234'))).output).toBe('0\n'), 3000);
+    await eventually(async () => expect((await run(next, running('sleep 1234'))).output).toBe('0\n'));
   });
 
   test('while it still lives loses the session to the next: its command fails, its timers touch nothing', async () => {
@@ -163,10 +164,10 @@ describe('a worker that goes', () => {
     const worker = stage.worker({ removeAfterMs: 200 });
     await worker.sweep();
     expect(await isPaused(sessionId)).toBe(true);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       await worker.sweep();
       expect(await stage.container(sessionId)).toBeUndefined();
-    }, 5000);
+    });
     expect((await run(await stage.open(worker, sessionId), 'cat file')).output).toBe('kept\n');
   });
 
@@ -202,7 +203,7 @@ describe('losses', () => {
     const sessionId = stage.newSession();
     const sandbox = await stage.open(stage.worker(), sessionId);
     await stage.engine.getContainer((await idOf(sessionId)) ?? '').remove({ force: true });
-    await vi.waitFor(async () => expect((await run(sandbox, 'echo again')).output).toBe('again\n'), 10_000);
+    await eventually(async () => expect((await run(sandbox, 'echo again')).output).toBe('again\n'));
   });
 
   attack('toolbox', 'the agent kills its toolbox', 'it loses that call only', async () => {
@@ -252,7 +253,7 @@ describe('memory', () => {
     const sandbox = await stage.open(stage.worker(), sessionId, { memory_mb: 64 });
     const id = await idOf(sessionId);
     // The event stream is opened beside the first container and may come up a moment later.
-    await vi.waitFor(async () => expect((await run(sandbox, hog)).ended).toBe('oom'), 10_000);
+    await eventually(async () => expect((await run(sandbox, hog)).ended).toBe('oom'));
     expect((await run(sandbox, 'echo alive')).output).toBe('alive\n');
     expect(await idOf(sessionId)).toBe(id);
   });

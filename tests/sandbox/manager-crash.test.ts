@@ -2,9 +2,10 @@ import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { openPlaces } from '#core/sandboxes/open-places.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { labels } from '#workers/sandbox/container-spec.ts';
 
@@ -33,7 +34,7 @@ async function killedAfter(ms: number, sessions: readonly string[]): Promise<rea
   createInterface({ input: child.stdout }).on('line', (line) => written.push(line));
   const gone = new Promise((resolve) => child.once('exit', resolve));
   const isNew = () => readdirSync(socketDirectory).some((name) => !before.has(name));
-  await vi.waitFor(() => expect(isNew()).toBe(true), { timeout: 20_000, interval: 5 });
+  await eventually(() => expect(isNew()).toBe(true), { interval: 5 });
   await new Promise((resolve) => setTimeout(resolve, ms));
   child.kill('SIGKILL');
   await gone;
@@ -53,14 +54,14 @@ test.each([0, 40, 90, 150, 220, 320, 450, 700])(
     const written = await killedAfter(ms, sessions);
     const heir = stage.worker();
     // More than one sweep: a mount(8) or a request to the engine that was on its way goes on without its worker.
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       await heir.sweep({ isThorough: true });
       const filters = { label: [`${labels.instance}=${stage.instance}`] };
       expect(await stage.engine.listContainers({ all: true, filters })).toEqual([]);
       expect(readFileSync('/proc/self/mountinfo', 'utf8').includes(stage.workspaceDirectory)).toBe(false);
       expect(readdirSync(stage.workspaceDirectory).filter((name) => !name.endsWith('.img'))).toEqual([]);
       expect(devices()).toEqual([]);
-    }, 10_000);
+    });
     for (const sessionId of written) {
       const sandbox = await stage.open(heir, sessionId, { disk_mb: 32 });
       expect((await run(sandbox, 'cat file')).output).toBe(`${sessionId}\n`);
@@ -80,5 +81,5 @@ test('twenty sessions opened at once get twenty containers, each with a disk of 
   expect(seen).toEqual(sessions.map((_, at) => `${at}\nfile\n`));
   expect(new Set(devices()).size).toBe(20);
   for (const sessionId of sessions) await worker.forget(sessionId);
-  await vi.waitFor(() => expect(devices()).toEqual([]), 10_000);
+  await eventually(() => expect(devices()).toEqual([]));
 });

@@ -1,9 +1,10 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openPlaces } from '#core/sandboxes/open-places.ts';
 import { attack, limit } from '#tests/support/attack.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 
 let database: TestDatabase;
@@ -93,18 +94,18 @@ describe('a shell', () => {
     const size = { rows: 33, columns: 99 };
     const terminal = openTerminal(size);
     const code = worker.desk().shell(sessionId, terminal, { kind: 'core' });
-    await vi.waitFor(() => expect(terminal.shown).toContain('$'), 10_000);
+    await eventually(() => expect(terminal.shown).toContain('$'));
     terminal.stdin.write('id -u; pwd; stty size\n');
-    await vi.waitFor(() => expect(terminal.shown).toMatch(/10001\s+\/workspace\s+33 99/), 10_000);
+    await eventually(() => expect(terminal.shown).toMatch(/10001\s+\/workspace\s+33 99/));
     Object.assign(size, { rows: 40, columns: 120 });
     terminal.resize();
     terminal.stdin.write('until stty size | grep "40 120"; do sleep 0.1; done\n');
-    await vi.waitFor(() => expect(terminal.shown).toMatch(/^40 120/m), 10_000);
+    await eventually(() => expect(terminal.shown).toMatch(/^40 120/m));
     // Ctrl-C reaches what runs: the loop would go on for ever.
     terminal.stdin.write('while true; do echo alive-$((1+1)); sleep 0.1; done\n');
-    await vi.waitFor(() => expect(terminal.shown).toContain('alive-2'), 10_000);
+    await eventually(() => expect(terminal.shown).toContain('alive-2'));
     terminal.stdin.write('\u0003');
-    await vi.waitFor(() => expect(terminal.shown).toContain('^C'), 10_000);
+    await eventually(() => expect(terminal.shown).toContain('^C'));
     terminal.stdin.write('exit 7\n');
     expect(await code).toBe(7);
   });
@@ -116,7 +117,7 @@ describe('a shell', () => {
     const terminal = openTerminal();
     const command = 'cat file; echo wrong >&2; exit 3';
     expect(await worker.desk().shell(sessionId, terminal, { kind: 'core', command })).toBe(3);
-    await vi.waitFor(() => expect(terminal.shown).toContain('content\n'));
+    await eventually(() => expect(terminal.shown).toContain('content\n'));
     expect(terminal.shown).toContain('wrong');
   });
 
@@ -125,10 +126,10 @@ describe('a shell', () => {
     const sessionId = stage.newSession();
     const sandbox = await stage.open(worker, sessionId);
     const isPaused = async () => (await stage.container(sessionId))?.State.Paused;
-    await vi.waitFor(async () => expect(await isPaused()).toBe(true), 5_000);
+    await eventually(async () => expect(await isPaused()).toBe(true));
     const terminal = openTerminal({ rows: 24, columns: 80 });
     const code = worker.desk().shell(sessionId, terminal, { kind: 'core' });
-    await vi.waitFor(() => expect(terminal.shown).toContain('$'), 10_000);
+    await eventually(() => expect(terminal.shown).toContain('$'));
     await run(sandbox, 'true');
     await new Promise((resolve) => setTimeout(resolve, 500));
     expect(await isPaused()).toBe(false);
@@ -150,7 +151,7 @@ test('removing the containers of a session keeps its files, and its worker goes 
   const sandbox = await stage.open(worker, sessionId);
   await run(sandbox, 'echo kept > file');
   expect(await stage.worker().desk().removeContainers(sessionId)).toBe(1);
-  await vi.waitFor(async () => expect((await run(sandbox, 'cat file')).output).toBe('kept\n'), 10_000);
+  await eventually(async () => expect((await run(sandbox, 'cat file')).output).toBe('kept\n'));
 });
 
 test('a workspace that an operator removed under a worker begins anew, known to everybody', async () => {
@@ -159,7 +160,7 @@ test('a workspace that an operator removed under a worker begins anew, known to 
   const sandbox = await stage.open(worker, sessionId);
   await run(sandbox, 'echo old > file');
   await stage.worker().forget(sessionId);
-  await vi.waitFor(async () => expect((await run(sandbox, 'ls -A')).output).toBe(''), 10_000);
+  await eventually(async () => expect((await run(sandbox, 'ls -A')).output).toBe(''));
   expect(await openPlaces({ db: database.db }).find(sessionId)).toMatchObject({ host: 'local' });
 });
 
@@ -194,7 +195,7 @@ attack(
     );
     const terminal = openTerminal({ rows: 24, columns: 80 });
     const code = worker.desk().shell(sessionId, terminal, { kind: 'core' });
-    await vi.waitFor(() => expect(terminal.shown).toContain('$'), 10_000);
+    await eventually(() => expect(terminal.shown).toContain('$'));
     terminal.stdin.write('exit 5\n');
     expect(await code).toBe(5);
     expect(terminal.shown).not.toMatch(/planted|Password/);
@@ -211,9 +212,9 @@ limit(
     const sandbox = await stage.open(worker, sessionId);
     const terminal = openTerminal({ rows: 24, columns: 80 });
     const code = worker.desk().shell(sessionId, terminal, { kind: 'core' });
-    await vi.waitFor(() => expect(terminal.shown).toContain('$'), 10_000);
+    await eventually(() => expect(terminal.shown).toContain('$'));
     await run(sandbox, 'for t in /dev/pts/[0-9]*; do echo "from the agent" > $t; done');
-    await vi.waitFor(() => expect(terminal.shown).toContain('from the agent'), 10_000);
+    await eventually(() => expect(terminal.shown).toContain('from the agent'));
     // Its own terminal and no other: nothing of the host is reached by it.
     expect((await run(sandbox, 'stat -c %u /dev/pts/[0-9]* | sort -u')).output).toBe('10001\n');
     terminal.stdin.write('exit 0\n');

@@ -2,8 +2,9 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { attack, limit } from '#tests/support/attack.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { labels, workspaceVolume } from '#workers/sandbox/container-spec.ts';
 
@@ -15,7 +16,7 @@ beforeAll(() => {
 });
 afterAll(async () => {
   await stage[Symbol.asyncDispose]();
-  await vi.waitFor(() => expect(attached()).toBe(''), 10_000);
+  await eventually(() => expect(attached()).toBe(''));
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -80,12 +81,12 @@ except OSError as e: print(e.errno, n)'`;
     const sessionId = stage.newSession();
     const sandbox = await stage.open(worker, sessionId);
     await run(sandbox, 'echo kept > file');
-    await vi.waitFor(() => expect(mounted()).toEqual([]), 5000);
+    await eventually(() => expect(mounted()).toEqual([]));
     const image = path.join(folder, `${workspaceVolume(sessionId)}.img`);
     expect(attached()).toContain(image);
     await stage.engine.getContainer((await stage.container(sessionId))?.Id ?? '').remove({ force: true });
-    await vi.waitFor(() => expect(attached()).not.toContain(image), 5000);
-    await vi.waitFor(async () => expect((await run(sandbox, 'cat file')).output).toBe('kept\n'), 10_000);
+    await eventually(() => expect(attached()).not.toContain(image));
+    await eventually(async () => expect((await run(sandbox, 'cat file')).output).toBe('kept\n'));
   });
 
   test('grows with the profile and never shrinks', async () => {
@@ -129,7 +130,7 @@ except OSError as e: print(e.errno, n)'`;
     const first = stage.worker({}, options);
     await run(await stage.open(first, sessionId), 'echo kept > file; sync');
     await first.removeAll();
-    await vi.waitFor(() => expect(attached()).not.toContain(sessionId), 5000);
+    await eventually(() => expect(attached()).not.toContain(sessionId));
     const image = path.join(folder, `${workspaceVolume(sessionId)}.img`);
     // The primary superblock: e2fsck finds the backup.
     expect(
@@ -155,7 +156,7 @@ describe('a workspace that is watched', () => {
         message: expect.stringMatching(/holds \d+ MiB and may hold 32/),
       });
       // What is there may be deleted, and then work goes on.
-      await vi.waitFor(async () => expect((await run(sandbox, 'rm -f big; ls -A')).output).toBe(''), 10_000);
+      await eventually(async () => expect((await run(sandbox, 'rm -f big; ls -A')).output).toBe(''));
       expect((await run(sandbox, 'echo again > small; cat small')).output).toBe('again\n');
     },
   );
@@ -170,13 +171,13 @@ test('where the engine does not see what the worker mounts, workspaces are volum
   const child = spawn('unshare', own, { stdio: 'ignore' });
   const gone = new Promise((resolve) => child.once('exit', resolve));
   try {
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const filters = { label: [`${labels.instance}=${instance}`], status: ['running'] };
       const found = await stage.engine.listContainers({ filters });
       const spare = found.find((each) => each.Labels[labels.session] === undefined);
       const mount = spare?.Mounts.find((each) => each.Destination === '/workspace');
       expect(mount?.Type).toBe('volume');
-    }, 30_000);
+    });
   } finally {
     child.kill('SIGKILL');
     await gone;

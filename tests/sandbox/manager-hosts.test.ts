@@ -1,7 +1,8 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { openPlaces } from '#core/sandboxes/open-places.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { DockerHostSetting } from '#workers/sandbox/docker-host.ts';
 import type { DockerSandboxesOptions } from '#workers/sandbox/docker-sandboxes.ts';
@@ -143,8 +144,8 @@ test('what a worker far away left is swept once it has been silent; what it stil
   await database.query("update sandbox_place set seen_at = now() - interval '10 minutes' where session_id = $1", [
     sessionId,
   ]);
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     await sweeper.sweep();
     expect(await stage.container(sessionId)).toBeUndefined();
-  }, 10_000);
+  });
 });

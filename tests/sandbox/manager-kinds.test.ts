@@ -1,9 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
 import { AppError } from '#core/kit/errors.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { labels } from '#workers/sandbox/container-spec.ts';
 import type { OpenGateway, SandboxKind, SandboxSpec } from '#workers/sandbox/sandbox.ts';
@@ -86,10 +87,10 @@ test('a browser whose worker died is put to rest by the sweep of another, and re
   const other = stage.worker({ removeAfterMs: 300 });
   await other.sweep();
   expect((await containerOf(sessionId, 'browser'))?.State.Paused).toBe(true);
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     await other.sweep();
     expect(await containerOf(sessionId, 'browser')).toBeUndefined();
-  }, 10_000);
+  });
 });
 
 test('without an image for browsers there is none, and the mend says so', async () => {

@@ -1,10 +1,11 @@
 import { mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openPlaces } from '#core/sandboxes/open-places.ts';
 import { readSandboxEvents } from '#core/sandboxes/read-sandbox-events.ts';
 import { attack } from '#tests/support/attack.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { sessionKey, workspaceVolume } from '#workers/sandbox/container-spec.ts';
 
@@ -33,15 +34,15 @@ describe('a job', () => {
     const { id } = await sandbox.startJob({ ...job, command: 'for i in $(seq 1 12); do sleep 0.1; echo $i; done' });
     const container = await idOf(sessionId);
     let output = '';
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect(await isPaused(sessionId)).toBe(false);
       const read = await sandbox.readJob(id, { offset: 0, bytesMax: 1000, waitMs: 0, signal });
       output = read.text;
       expect(read.status.state).toBe('ended');
-    }, 10_000);
+    });
     expect(output.trim().split('\n')).toHaveLength(12);
     expect(await idOf(sessionId)).toBe(container);
-    await vi.waitFor(async () => expect(await isPaused(sessionId)).toBe(true), 5000);
+    await eventually(async () => expect(await isPaused(sessionId)).toBe(true));
   });
 
   test('goes on when its worker dies: the sweep of another takes it over, and puts it to rest at its end', async () => {
@@ -55,14 +56,14 @@ describe('a job', () => {
     const sandbox = await stage.open(second, sessionId);
     expect((await sandbox.listJobs(signal)).find((each) => each.id === id)?.state).toBe('running');
     await sandbox.stopJob(id, signal);
-    await vi.waitFor(async () => expect(await isPaused(sessionId)).toBe(true), 5000);
+    await eventually(async () => expect(await isPaused(sessionId)).toBe(true));
   });
 
   test('does not keep its container beyond the age limit', async () => {
     const sessionId = stage.newSession();
     const worker = stage.worker({ pauseAfterMs: 200, ageMs: 1_500 });
     await (await stage.open(worker, sessionId)).startJob(job);
-    await vi.waitFor(async () => expect(await idOf(sessionId)).toBeUndefined(), 10_000);
+    await eventually(async () => expect(await idOf(sessionId)).toBeUndefined());
   });
 });
 
@@ -93,7 +94,7 @@ attack(
     // 600 ms for the toolbox to obey, 300 ms at most for the engine, and what starting took.
     expect(performance.now() - startedAt).toBeLessThan(3_000);
     await run(sandbox, '(sleep 0.05; pkill -STOP -x toolbox) >/dev/null 2>&1 &');
-    await vi.waitFor(async () => expect(await idOf(sessionId)).toBeUndefined(), 5_000);
+    await eventually(async () => expect(await idOf(sessionId)).toBeUndefined());
     expect(await run(sandbox, 'echo alive')).toMatchObject({ output: 'alive\n' });
   },
 );
@@ -107,24 +108,24 @@ test('somebody at a terminal keeps the container awake, until their sign of life
   await new Promise((resolve) => setTimeout(resolve, 600));
   expect(await isPaused(sessionId)).toBe(false);
   utimesSync(mark, new Date(Date.now() - 60_000), new Date(Date.now() - 60_000));
-  await vi.waitFor(async () => expect(await isPaused(sessionId)).toBe(true), 5000);
+  await eventually(async () => expect(await isPaused(sessionId)).toBe(true));
 });
 
 test('what happened to a sandbox is on record: start, memory, rest, return', async () => {
   const sessionId = stage.newSession();
   const worker = stage.worker({ pauseAfterMs: 100, removeAfterMs: 400 });
   const sandbox = await stage.open(worker, sessionId, { memory_mb: 64 });
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     expect((await run(sandbox, "python3 -c 'x = bytearray(900 << 20)'")).ended).toBe('oom');
-  }, 10_000);
-  await vi.waitFor(async () => expect(await idOf(sessionId)).toBeUndefined(), 5000);
+  });
+  await eventually(async () => expect(await idOf(sessionId)).toBeUndefined());
   await run(sandbox, 'true');
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     const happened = await whatHappened(sessionId);
     expect(happened[0]).toBe('started');
     expect(happened).toContain('oom');
     expect(happened.slice(-2)).toEqual(['rested', 'started']);
-  }, 5000);
+  });
   const [first] = await readSandboxEvents(database.db, sessionId, 100);
   expect(first).toMatchObject({
     sessionId,
@@ -144,12 +145,12 @@ test('a start that fails half-way leaves no container, no folder and no mount, a
   expect(await idOf(sessionId)).toBeUndefined();
   const key = sessionKey(stage.instance, sessionId);
   expect(readdirSync(stage.socketDirectory)).not.toContain(key);
-  await vi.waitFor(() => {
+  await eventually(() => {
     expect(readdirSync(path.join(stage.workspaceDirectory, 'locked')).filter((name) => name.endsWith('.mnt'))).toEqual(
       [],
     );
-  }, 5000);
-  await vi.waitFor(async () => expect(await whatHappened(sessionId)).toEqual(['failed']), 5000);
+  });
+  await eventually(async () => expect(await whatHappened(sessionId)).toEqual(['failed']));
 });
 
 test('the files of a session are kept for a while after its end, and then go', async () => {

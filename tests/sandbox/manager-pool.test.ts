@@ -2,9 +2,10 @@ import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { openPlaces } from '#core/sandboxes/open-places.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { labels } from '#workers/sandbox/container-spec.ts';
 import type { DockerSandboxes, DockerSandboxesOptions } from '#workers/sandbox/docker-sandboxes.ts';
@@ -29,8 +30,8 @@ async function openReady(
   const worker = stage.worker({ poolSize: 1, ...limits }, options);
   const stopping = new AbortController();
   const keeping = worker.keepReady(stopping.signal);
-  await vi.waitFor(async () => expect(await containersOf(stage)).toHaveLength(1), 20_000);
-  await vi.waitFor(() => expect(worker.readyCount).toBe(1), 20_000);
+  await eventually(async () => expect(await containersOf(stage)).toHaveLength(1));
+  await eventually(() => expect(worker.readyCount).toBe(1));
   return {
     worker,
     stop: async () => {
@@ -51,7 +52,7 @@ test('a new session takes a ready container, keeps it and its files, and another
   // Making one takes 150 ms on an idle machine.
   expect(performance.now() - startedAt).toBeLessThan(1_000);
   expect(worker.readyCount).toBe(0);
-  await vi.waitFor(() => expect(worker.readyCount).toBe(1), 20_000);
+  await eventually(() => expect(worker.readyCount).toBe(1));
   expect((await containersOf(stage)).map((container) => container.Id)).toContain(ready?.Id);
   await stop();
   const next = stage.worker();
@@ -97,11 +98,11 @@ test('what most of the latest sessions ask for is what is kept ready', async () 
   const sessions = [stage.newSession(), stage.newSession()];
   const limits = { memory_mb: 128 };
   await stage.open(worker, sessions[0] ?? '', limits);
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     const ready = (await containersOf(stage)).filter((container) => container.Labels[labels.session] === undefined);
     expect(ready.map((container) => container.Labels[labels.memoryMb])).toEqual(['128']);
     expect(worker.readyCount).toBe(1);
-  }, 20_000);
+  });
   await stage.open(worker, sessions[1] ?? '', limits);
   expect(worker.readyCount).toBe(0);
   await stop();
@@ -123,13 +124,13 @@ test('a session with the gateway has its way out from the first command on, in a
   const sessions = [stage.newSession(), stage.newSession()];
   const limits = { network: 'gateway' } as const;
   await stage.open(worker, sessions[0] ?? '', limits);
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     const [ready] = (await containersOf(stage)).filter((each) => each.Labels[labels.session] === undefined);
     if (ready === undefined) throw new Error('none is ready');
     const { Config } = await stage.engine.getContainer(ready.Id).inspect();
     expect(Config.Env.join(' ')).toContain('HTTPS_PROXY');
     expect(worker.readyCount).toBe(1);
-  }, 20_000);
+  });
   const sandbox = await stage.open(worker, sessions[1] ?? '', limits);
   expect(worker.readyCount).toBe(0);
   const say = `python3 -c 'import socket as s; k=s.create_connection(("127.0.0.1",3128)); print(k.recv(99).decode())'`;
@@ -166,7 +167,7 @@ test('a worker that dies leaves a ready container, and the next sweep takes it w
       container === undefined ? '' : (await stage.engine.getContainer(container.Id).top()).Processes.join(' ');
     return log.includes('toolbox');
   };
-  await vi.waitFor(async () => expect(await isReady()).toBe(true), 20_000);
+  await eventually(async () => expect(await isReady()).toBe(true));
   child.kill('SIGKILL');
   await gone;
   await stage.worker().sweep();

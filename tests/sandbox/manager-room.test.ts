@@ -1,6 +1,7 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openPlaces } from '#core/sandboxes/open-places.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { labels } from '#workers/sandbox/container-spec.ts';
 
@@ -69,12 +70,12 @@ test('what another worker put to rest makes room, and that worker goes on with a
   const resting = own.newSession();
   const theirs = await own.open(other, resting, small);
   await run(theirs, 'echo kept > file');
-  await vi.waitFor(async () => expect((await own.container(resting))?.State.Paused).toBe(true), 5000);
+  await eventually(async () => expect((await own.container(resting))?.State.Paused).toBe(true));
   const mine = own.newSession();
   const worker = own.worker({ ...roomFor(1), admitMs: 10_000, pauseAfterMs: 100 });
   expect((await run(await own.open(worker, mine, small), 'echo in')).output).toBe('in\n');
   expect(await own.container(resting)).toBeUndefined();
-  await vi.waitFor(async () => expect((await own.container(mine))?.State.Paused).toBe(true), 5000);
+  await eventually(async () => expect((await own.container(mine))?.State.Paused).toBe(true));
   expect((await run(theirs, 'cat file')).output).toBe('kept\n');
 });
 

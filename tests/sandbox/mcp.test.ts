@@ -1,7 +1,8 @@
 import path from 'node:path';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { decideTools } from '#core/mcp/decide-tools.ts';
 import { writeServerFolder } from '#tests/fakes/mcp/write-server-folder.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { McpStage, type McpWorker } from '#tests/support/mcp-stage.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 
@@ -65,8 +66,7 @@ test('an idle server does not keep its container awake, and the next call wakes 
   const sessionId = await stage.session();
   const work = await stage.turn(sessionId);
   await worker.call(work, 'notes__add_note', { line: 'before' });
-  await vi.waitFor(async () => expect((await sandboxes.container(sessionId))?.State.Paused).toBe(true), {
-    timeout: 20_000,
+  await eventually(async () => expect((await sandboxes.container(sessionId))?.State.Paused).toBe(true), {
     interval: 200,
   });
   expect((await worker.call(work, 'notes__read_notes', {}, { callKey: '2:call' })).text).toMatch(/before\n$/);
@@ -78,9 +78,9 @@ test('a container that is gone costs one error at most, and the next call starts
   await worker.call(work, 'notes__add_note', { line: 'kept' });
   const container = await sandboxes.container(sessionId);
   await sandboxes.engine.getContainer(container?.Id ?? '').remove({ force: true });
-  await vi.waitFor(
+  await eventually(
     async () =>
       expect((await worker.call(work, 'notes__read_notes', {}, { callKey: '2:call' })).text).toMatch(/kept\n$/),
-    { timeout: 20_000, interval: 500 },
+    { interval: 500 },
   );
 });

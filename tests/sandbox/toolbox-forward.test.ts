@@ -1,8 +1,9 @@
 import { chmodSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { pino } from 'pino';
-import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { attack } from '#tests/support/attack.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 import type { OpenGateway, Sandbox } from '#workers/sandbox/sandbox.ts';
@@ -94,7 +95,7 @@ for i, s in enumerate(all):
 print(done)`,
     );
     expect(output).toBe('100\n');
-    await vi.waitFor(() => expect(sockets.size).toBe(0));
+    await eventually(() => expect(sockets.size).toBe(0));
   });
 
   attack('proxy', '40: a reader that stops', 'the writer is held up, nothing grows', async () => {

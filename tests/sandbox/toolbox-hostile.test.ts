@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { attack } from '#tests/support/attack.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
 import { protocolVersion } from '#workers/sandbox/toolbox-protocol.ts';
@@ -72,13 +73,13 @@ async function opened(mode: string): Promise<Sandbox> {
   await run(before, `cat > /tmp/impostor.py; setsid python3 /tmp/impostor.py ${mode} > /tmp/log 2>&1 &`, {
     stdin: impostor,
   });
-  await vi.waitFor(async () => expect((await run(before, 'ls /tmp/ready')).exitCode).toBe(0), 5000);
+  await eventually(async () => expect((await run(before, 'ls /tmp/ready')).exitCode).toBe(0));
   await first[Symbol.asyncDispose]();
   const container = stage.engine.getContainer((await stage.container(sessionId))?.Id ?? '');
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     const { Processes } = await container.top({ ps_args: '-o pid,comm' });
     expect(JSON.stringify(Processes)).toContain('in-place');
-  }, 5000);
+  });
   return await stage.open(stage.worker(), sessionId);
 }
 
@@ -157,7 +158,7 @@ describe('a toolbox the agent tampers with', () => {
         timeoutMs: 60_000,
         signal,
       });
-      await vi.waitFor(async () => expect((await sandbox.listJobs(signal)).at(-1)?.state).toBe('ended'), 5000);
+      await eventually(async () => expect((await sandbox.listJobs(signal)).at(-1)?.state).toBe('ended'));
       expect((await sandbox.stopJob(id, signal)).exitCode).toBe(137);
       await delay(500);
       expect((await run(sandbox, 'ls ran-on 2>/dev/null; pgrep -fx "sleep 5001"')).output).toBe('');

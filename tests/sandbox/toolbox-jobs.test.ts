@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { attack } from '#tests/support/attack.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { Sandbox } from '#workers/sandbox/sandbox.ts';
 
@@ -20,11 +21,11 @@ const start = async (command: string, rest: { timeoutMs?: number; workingDirecto
 const read = async (id: string, rest: { offset?: number; bytesMax?: number; waitMs?: number } = {}, into = sandbox) =>
   await into.readJob(id, { offset: 0, bytesMax: 100_000, waitMs: 0, signal, ...rest });
 const ended = async (id: string, into = sandbox) =>
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     const output = await read(id, { waitMs: 2000 }, into);
     expect(output.status.state).toBe('ended');
     return output;
-  }, 10_000);
+  });
 const count = async (args: string, into = sandbox) =>
   Number((await run(into, `ps -e -o args= | grep -cx '${args}' || true`)).output);
 
@@ -158,7 +159,7 @@ describe('a job', () => {
     const id = await start('sleep 1.2; echo awake > proof', {}, here);
     await delay(600);
     expect((await stage.container(sessionId))?.State.Paused).toBe(false);
-    await vi.waitFor(async () => expect((await stage.container(sessionId))?.State.Paused).toBe(true), 10_000);
+    await eventually(async () => expect((await stage.container(sessionId))?.State.Paused).toBe(true));
     expect((await run(here, 'cat proof')).output).toBe('awake\n');
     expect((await read(id, {}, here)).status).toMatchObject({ state: 'ended', exitCode: 0 });
   });
@@ -171,12 +172,12 @@ describe('a job', () => {
     expect((await read(id, { waitMs: 5000 }, before)).text).toBe('begun\n');
     // A command that is in the foreground ends with its worker; the job does not.
     const lost = run(before, 'sleep 3050', { timeoutMs: 60_000 }).catch(() => undefined);
-    await vi.waitFor(async () => expect(await count('sleep 3050', before)).toBe(1));
+    await eventually(async () => expect(await count('sleep 3050', before)).toBe(1));
     await first[Symbol.asyncDispose]();
     await lost;
     const after = await stage.open(stage.worker(), sessionId);
     expect(await after.listJobs(signal)).toMatchObject([{ id, state: 'running' }]);
-    await vi.waitFor(async () => expect(await count('sleep 3050', after)).toBe(0));
+    await eventually(async () => expect(await count('sleep 3050', after)).toBe(0));
     await after.writeJob(id, 'from the next\n', { signal });
     const output = await ended(id, after);
     expect(output.text).toBe('begun\ngot from the next\n');

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { attack } from '#tests/support/attack.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 import type { ProcessRequest, Sandbox, SandboxProcess } from '#workers/sandbox/sandbox.ts';
@@ -66,7 +67,7 @@ describe('a program behind pipes', () => {
     const { process, out } = await talk(['bash', '-c', 'while read -r line; do echo "<$line>"; done; exit 7']);
     for (const word of ['one', 'two', 'three']) {
       await process.write(Buffer.from(`${word}\n`));
-      await vi.waitFor(() => expect(out().toString().endsWith(`<${word}>\n`)).toBe(true));
+      await eventually(() => expect(out().toString().endsWith(`<${word}>\n`)).toBe(true));
     }
     process.end();
     expect(await process.exited).toBe(7);
@@ -219,7 +220,7 @@ describe('the end of a program', () => {
     await first[Symbol.asyncDispose]();
     expect(await program.exited).toBeUndefined();
     const later = await stage.open(stage.worker(), sessionId);
-    await vi.waitFor(async () => expect(await count('sleep 2008', later)).toBe(0));
+    await eventually(async () => expect(await count('sleep 2008', later)).toBe(0));
   });
 
   attack('toolbox', 'the agent kills everything it can', 'the next one runs in a new container', async () => {
@@ -243,15 +244,15 @@ describe('an idle container', () => {
     const sessionId = stage.newSession();
     const here = await stage.open(stage.worker({ pauseAfterMs: 150 }), sessionId);
     const { process: program, out } = await talk(['cat'], { mayRest: true }, here);
-    await vi.waitFor(async () => expect((await state(sessionId))?.Paused).toBe(true), 5000);
+    await eventually(async () => expect((await state(sessionId))?.Paused).toBe(true));
     await program.write(Buffer.from('woken'));
-    await vi.waitFor(() => expect(out().toString()).toBe('woken'));
+    await eventually(() => expect(out().toString()).toBe('woken'));
     {
       using _ = program.hold();
       await delay(500);
       expect((await state(sessionId))?.Paused).toBe(false);
     }
-    await vi.waitFor(async () => expect((await state(sessionId))?.Paused).toBe(true), 5000);
+    await eventually(async () => expect((await state(sessionId))?.Paused).toBe(true));
     program.kill();
     expect(await program.exited).toBeUndefined();
   });
@@ -264,7 +265,7 @@ describe('an idle container', () => {
     expect((await state(sessionId))?.Paused).toBe(false);
     program.end();
     expect(await program.exited).toBe(0);
-    await vi.waitFor(async () => expect((await state(sessionId))?.Paused).toBe(true), 5000);
+    await eventually(async () => expect((await state(sessionId))?.Paused).toBe(true));
   });
 
   test('that is removed under a resting program ends it, and its writes make no new container', async () => {
@@ -274,6 +275,6 @@ describe('an idle container', () => {
     expect(await program.exited).toBeUndefined();
     await expect(program.write(Buffer.from('x'))).rejects.toMatchObject({ code: 'sandbox.lost' });
     program.hold()[Symbol.dispose]();
-    await vi.waitFor(async () => expect(await stage.container(sessionId)).toBeUndefined());
+    await eventually(async () => expect(await stage.container(sessionId)).toBeUndefined());
   });
 });

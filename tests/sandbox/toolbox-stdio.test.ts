@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Duplex } from 'node:stream';
-import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { newToken } from '#core/kit/ids.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { agentUser } from '#workers/sandbox/container-spec.ts';
 import { openEngine } from '#workers/sandbox/docker-engine.ts';
 import { greetToolbox } from '#workers/sandbox/greet-toolbox.ts';
@@ -70,10 +71,10 @@ test('a later worker takes the one toolbox over: jobs go on, commands of the ear
   const { job = 0 } = (await begun.result).done;
   const pid = await output(first.connection, 'cat /run/toolbox.pid');
   const running = first.connection.call(exec('echo up; sleep 4002'), { bytesMax: 100 }).result;
-  await vi.waitFor(async () => expect(await output(first.connection, 'ps -e -o args=')).toContain('sleep 4002'));
+  await eventually(async () => expect(await output(first.connection, 'ps -e -o args=')).toContain('sleep 4002'));
   const second = await attach();
   await expect(running).rejects.toMatchObject({ code: 'sandbox.lost' });
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     const processes = await output(second.connection, 'ps -e -o args=');
     expect(processes).toContain('sleep 4001');
     expect(processes).not.toContain('sleep 4002');

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Channel, RawEvent } from '#bots/channel.ts';
 import type { SendFailure } from '#core/outbox/channel-sender.ts';
 import type { OutboundBody } from '#core/outbox/outbound.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
+import { eventually } from './eventually.ts';
 
 /** One message as a person sees it now, with edits applied. */
 export interface VisibleMessage {
@@ -95,7 +96,7 @@ export function describeChannel(
         }
         received.push(...events);
       }, stop.signal);
-      await vi.waitFor(() => expect(harness.channel.health().state).toBe('connected'), { timeout: 5_000 });
+      await eventually(() => expect(harness.channel.health().state).toBe('connected'));
     };
     const events = () => received.flatMap(({ raw }) => harness.channel.normalise(raw));
     const send = (body: OutboundBody) => harness.channel.send(harness.conversation, body, nextOutboxId());
@@ -134,7 +135,7 @@ export function describeChannel(
     it('a message reaches ingest with a dedup key and normalises to what was said', async () => {
       await start();
       await harness.says('hello there');
-      await vi.waitFor(() => expect(events().map((event) => event.type)).toContain('message'), { timeout: 5_000 });
+      await eventually(() => expect(events().map((event) => event.type)).toContain('message'));
       const event = events().find((candidate) => candidate.type === 'message');
       expect(event).toMatchObject({ text: 'hello there', addressed: 'dm', conversation: harness.conversation });
       expect(event?.actor.isBot).toBe(false);
@@ -146,24 +147,19 @@ export function describeChannel(
       await start();
       await harness.says('first');
       await harness.says('second');
-      await vi.waitFor(
-        () => {
-          const texts = events().flatMap((event) => (event.type === 'message' ? [event.text] : []));
-          expect(texts).toEqual(['first', 'second']);
-        },
-        { timeout: 15_000 },
-      );
+      await eventually(() => {
+        const texts = events().flatMap((event) => (event.type === 'message' ? [event.text] : []));
+        expect(texts).toEqual(['first', 'second']);
+      });
     });
 
     when('repeats')('a redelivered event carries the same dedup key', async () => {
       await start();
       await harness.says('once');
-      await vi.waitFor(() => expect(received.length).toBeGreaterThan(0), { timeout: 5_000 });
+      await eventually(() => expect(received.length).toBeGreaterThan(0));
       const key = received.at(-1)?.dedupKey;
       await harness.redeliver?.();
-      await vi.waitFor(() => expect(received.filter(({ dedupKey }) => dedupKey === key).length).toBeGreaterThan(1), {
-        timeout: 5_000,
-      });
+      await eventually(() => expect(received.filter(({ dedupKey }) => dedupKey === key).length).toBeGreaterThan(1));
     });
 
     it('run ends when its signal aborts and can be started again', async () => {
@@ -173,7 +169,7 @@ export function describeChannel(
       stop = new AbortController();
       await start();
       await harness.says('again');
-      await vi.waitFor(() => expect(events().length).toBeGreaterThan(0), { timeout: 5_000 });
+      await eventually(() => expect(events().length).toBeGreaterThan(0));
     });
 
     it('junk normalises to nothing instead of throwing', () => {
@@ -294,7 +290,7 @@ export function describeChannel(
       });
       expect((await harness.visible()).at(-1)?.buttons.map((button) => button.label)).toEqual(['Allow', 'Deny']);
       await harness.presses(token);
-      await vi.waitFor(() => expect(events().some((event) => event.type === 'action')).toBe(true), { timeout: 5_000 });
+      await eventually(() => expect(events().some((event) => event.type === 'action')).toBe(true));
       const action = events().find((event) => event.type === 'action');
       expect(action).toMatchObject({ token, conversation: harness.conversation });
       if (action?.type === 'action') {

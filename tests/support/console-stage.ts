@@ -1,7 +1,7 @@
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
-import { inject, vi } from 'vitest';
+import { inject } from 'vitest';
 import type { RawEvent } from '#bots/channel.ts';
 import { ConsoleChannel } from '#bots/console/console-channel.ts';
 import { openConsoleDesk } from '#bots/console/console-desk.ts';
@@ -16,6 +16,7 @@ import type { TurnNote } from '#server/console-backend.ts';
 import type { LaneView } from '#server/lane-routes.ts';
 import { type Server, type ServerOptions, startServer } from '#server/start-server.ts';
 import { openTestDatabase, type TestDatabase } from './database.ts';
+import { eventually } from './eventually.ts';
 
 /** A gateway with nothing behind it but the console: tests play the part of the agents. */
 export interface ConsoleStage extends AsyncDisposable {
@@ -138,7 +139,7 @@ export async function openConsoleStage(options: Partial<ServerOptions> = {}): Pr
       }
     }, stop.signal),
   );
-  await vi.waitFor(() => {
+  await eventually(() => {
     if (!feed.isListening) throw new Error('the feed does not listen yet');
   });
   return stage;

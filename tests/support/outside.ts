@@ -83,7 +83,7 @@ export class MailServer implements AsyncDisposable {
     return `smtp://127.0.0.1:${(this.#server.server.address() as AddressInfo).port}`;
   }
 
-  async waitForMail(count = 1, timeoutMs = 15_000): Promise<void> {
+  async waitForMail(count = 1, timeoutMs = 30_000): Promise<void> {
     await vi.waitUntil(() => this.mails.length >= count, { timeout: timeoutMs, interval: 25 });
   }
 

@@ -204,7 +204,7 @@ export class Product implements AsyncDisposable {
   }
 
   /** Waits for a message of the bot that matches, anywhere in the chat. */
-  async hears(chat: number, pattern: RegExp, timeoutMs = 15_000): Promise<string> {
+  async hears(chat: number, pattern: RegExp, timeoutMs = 30_000): Promise<string> {
     return await this.telegram.waitFor(
       () => this.telegram.said(chat).find((message) => pattern.test(message.text))?.text,
       timeoutMs,
@@ -213,7 +213,7 @@ export class Product implements AsyncDisposable {
 
   /** Waits for an enabled button with this label and presses it as `user`. @returns the query's id. */
   async presses(chat: number, user: number, label: string): Promise<string> {
-    const data = await this.telegram.waitFor(() => this.button(chat, label), 15_000);
+    const data = await this.telegram.waitFor(() => this.button(chat, label));
     return this.telegram.people.presses(chat, user, data);
   }
 

@@ -1,5 +1,4 @@
 import { pino } from 'pino';
-import { vi } from 'vitest';
 import type { RawEvent } from '#bots/channel.ts';
 import { HostedFeed } from '#bots/hosted/hosted-feed.ts';
 import { WebChannel } from '#bots/web/web-channel.ts';
@@ -10,6 +9,7 @@ import { newToken } from '#core/kit/ids.ts';
 import type { TurnNote } from '#server/console-backend.ts';
 import { type Server, type ServerOptions, startServer } from '#server/start-server.ts';
 import { openTestDatabase, type TestDatabase } from './database.ts';
+import { eventually } from './eventually.ts';
 
 /** A gateway with nothing behind it but the web chat: tests play the part of the agents. */
 export interface WebStage extends AsyncDisposable {
@@ -100,7 +100,7 @@ export async function openWebStage(options: Partial<ServerOptions> = {}): Promis
       }
     }, stop.signal),
   );
-  await vi.waitFor(() => {
+  await eventually(() => {
     if (!feed.isListening) throw new Error('the feed does not listen yet');
   });
   return stage;

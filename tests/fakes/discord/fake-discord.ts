@@ -186,7 +186,7 @@ export class FakeDiscord implements AsyncDisposable {
   }
 
   /** Resolves with the first truthy value of `probe`, which is asked whenever the bot calls and every 20 ms. */
-  async waitFor<T>(probe: () => T | undefined | false, timeoutMs = 10_000): Promise<T> {
+  async waitFor<T>(probe: () => T | undefined | false, timeoutMs = 30_000): Promise<T> {
     const until = performance.now() + timeoutMs;
     while (performance.now() < until) {
       const value = probe();

@@ -198,7 +198,7 @@ export class FakeTelegram implements AsyncDisposable {
   }
 
   /** Resolves with the first truthy value of `probe`, which is asked when a call of the bot begins and when it ends. */
-  async waitFor<T>(probe: () => T | undefined | false, timeoutMs = 10_000): Promise<T> {
+  async waitFor<T>(probe: () => T | undefined | false, timeoutMs = 30_000): Promise<T> {
     const describe = (): string => {
       const recent = this.calls.slice(-5).map((call) => `${call.method} ${JSON.stringify(call.params).slice(0, 200)}`);
       return `the bot did not do this within ${timeoutMs} ms; its last calls: ${recent.join('; ')}`;

@@ -1,7 +1,8 @@
 import { pino } from 'pino';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { whileHoldingAccount } from '#app/compose/account-lock.ts';
 import { systemClock } from '#core/kit/clock.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openTestDatabase, type TestDatabase } from '../../support/database.ts';
 
 let database: TestDatabase;
@@ -33,28 +34,26 @@ function gateway(account: string) {
   };
 }
 
-const patience = { timeout: 10_000 };
-
 test('of two gateways one holds the account, and the other takes over when it stops', async () => {
   const first = gateway('telegram 1');
-  await vi.waitFor(() => expect(first.isConnected).toBe(true), patience);
+  await eventually(() => expect(first.isConnected).toBe(true));
   const second = gateway('telegram 1');
   const other = gateway('telegram 2');
-  await vi.waitFor(() => expect(other.isConnected).toBe(true), patience);
+  await eventually(() => expect(other.isConnected).toBe(true));
   expect(second.isConnected).toBe(false);
   await first.stop();
-  await vi.waitFor(() => expect(second.isConnected).toBe(true), patience);
+  await eventually(() => expect(second.isConnected).toBe(true));
   await Promise.all([second.stop(), other.stop()]);
 });
 
 test('a gateway whose database connection is cut lets go and connects again', async () => {
   const only = gateway('telegram 3');
-  await vi.waitFor(() => expect(only.isConnected).toBe(true), patience);
-  const lost = vi.waitFor(() => expect(only.isConnected).toBe(false), { ...patience, interval: 5 });
+  await eventually(() => expect(only.isConnected).toBe(true));
+  const lost = eventually(() => expect(only.isConnected).toBe(false), { interval: 5 });
   await database.query(
     `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'switchyard account telegram 3'`,
   );
   await lost;
-  await vi.waitFor(() => expect(only.isConnected).toBe(true), patience);
+  await eventually(() => expect(only.isConnected).toBe(true));
   await only.stop();
 });

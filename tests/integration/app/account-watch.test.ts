@@ -1,11 +1,12 @@
 import { pino } from 'pino';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AccountWatch } from '#app/compose/account-watch.ts';
 import { noteAccount } from '#core/channels/note-account.ts';
 import { switchChannel } from '#core/channels/switch-channel.ts';
 import { aborted } from '#core/kit/aborted.ts';
 import { systemClock } from '#core/kit/clock.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 
 const log = pino({ level: 'silent' });
 const account = { channel: 'telegram', account: '7' };
@@ -35,11 +36,11 @@ test('work runs while its account is switched on, again after each time it was o
   await watch.look();
   expect(seen).toEqual([]);
   await turn(true);
-  await vi.waitFor(() => expect(seen).toEqual(['on']), 5000);
+  await eventually(() => expect(seen).toEqual(['on']));
   await turn(false);
-  await vi.waitFor(() => expect(seen).toEqual(['on', 'off']), 5000);
+  await eventually(() => expect(seen).toEqual(['on', 'off']));
   await turn(true);
-  await vi.waitFor(() => expect(seen).toEqual(['on', 'off', 'on']), 5000);
+  await eventually(() => expect(seen).toEqual(['on', 'off', 'on']));
   stop.abort();
   await Promise.all([done, watching]);
   expect(seen).toEqual(['on', 'off', 'on', 'off']);

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { sql } from 'kysely';
 import { pino } from 'pino';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { agentScope, type Cost, type Hold } from '#core/budgets/budget.ts';
 import { costReport } from '#core/budgets/cost-report.ts';
 import { expireHolds } from '#core/budgets/expire-holds.ts';
@@ -13,6 +13,7 @@ import { createPool, openDatabase } from '#core/kit/database.ts';
 import { isAppError } from '#core/kit/errors.ts';
 import { newId } from '#core/kit/ids.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 
 let database: TestDatabase;
 let ledger: Ledger;
@@ -135,15 +136,12 @@ async function reserveTogether(db: TestDatabase['db'], agentName: string, amount
 
 /** Resolves once some connection of this database waits for a row that another transaction has. */
 async function someoneWaits(): Promise<void> {
-  await vi.waitFor(
-    async () => {
-      const waiting = await database.query(
-        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-      );
-      expect(waiting.length).toBeGreaterThan(0);
-    },
-    { timeout: 20_000 },
-  );
+  await eventually(async () => {
+    const waiting = await database.query(
+      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    );
+    expect(waiting.length).toBeGreaterThan(0);
+  });
 }
 
 test('calls that go together are served in order, each from what those before it left', async () => {

@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { attachSession } from '#cli/attach-session.ts';
 import { systemClock } from '#core/kit/clock.ts';
 import { newId } from '#core/kit/ids.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 
 let database: TestDatabase;
 
@@ -49,9 +50,9 @@ test('a session is shown from its beginning and followed until it has ended', as
   const id = await givenSession();
   await happen(id, 'first\u001b[2J', 'second\nwith two lines');
   const { ended, printed } = attach(id);
-  await vi.waitFor(() => expect(printed()).toContain('second'));
+  await eventually(() => expect(printed()).toContain('second'));
   await happen(id, 'third');
-  await vi.waitFor(() => expect(printed()).toContain('third'));
+  await eventually(() => expect(printed()).toContain('third'));
   await happen(id, 'last words');
   await end(id);
   await ended;
@@ -78,9 +79,9 @@ test('a session that has ended is followed as long as a turn of it could still w
   );
   await end(id);
   const { ended, printed } = attach(id);
-  await vi.waitFor(() => expect(printed()).not.toBe(''));
+  await eventually(() => expect(printed()).not.toBe(''));
   await happen(id, 'told to stop');
-  await vi.waitFor(() => expect(printed()).toContain('told to stop'));
+  await eventually(() => expect(printed()).toContain('told to stop'));
   expect(printed()).not.toContain('has ended');
   await database.query("update turn set state = 'cancelled', finished_at = clock_timestamp() where id = $1", [turnId]);
   await ended;
@@ -105,7 +106,7 @@ test('more events than are read at once come all, once and in order, as JSON lin
 test('Ctrl-C leaves and the session goes on', async () => {
   const id = await givenSession();
   const { ended, stop, printed } = attach(id);
-  await vi.waitFor(() => expect(printed()).not.toBe(''));
+  await eventually(() => expect(printed()).not.toBe(''));
   stop.abort();
   await ended;
   expect(printed()).toContain('Left; the session goes on without you.');

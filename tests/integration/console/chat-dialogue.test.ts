@@ -70,8 +70,8 @@ async function open(
 }
 const shows = (terminal: FakeTerminal, text: string | RegExp) =>
   typeof text === 'string'
-    ? expect.poll(() => terminal.text(), { timeout: 5_000 }).toContain(text)
-    : expect.poll(() => terminal.text(), { timeout: 5_000 }).toMatch(text);
+    ? expect.poll(() => terminal.text()).toContain(text)
+    : expect.poll(() => terminal.text()).toMatch(text);
 const count = (terminal: FakeTerminal, text: string) => terminal.text().split(text).length - 1;
 
 describe('a dialogue in the terminal', () => {

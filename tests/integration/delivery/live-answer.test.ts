@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { newId } from '#core/kit/ids.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { PlatformFailure, ScriptedPlatform } from '#tests/support/scripted-platform.ts';
 import { createLiveAnswer, type LiveAnswer } from '#workers/delivery/live-answer.ts';
 import { LiveStage } from '#workers/delivery/live-stage.ts';
@@ -66,8 +67,7 @@ test('the first words are on the screen within 300 ms in every way a channel can
     const firstAt = performance.now();
     live.push('Hello');
     const bell = setInterval(() => loop.nudge(), 10);
-    await vi.waitFor(() => expect(platform.calls.some((call) => call.text.startsWith('Hello'))).toBe(true), {
-      timeout: 3000,
+    await eventually(() => expect(platform.calls.some((call) => call.text.startsWith('Hello'))).toBe(true), {
       interval: 5,
     });
     clearInterval(bell);
@@ -88,7 +88,7 @@ test('a draft is shown at once and then at its interval, always with the latest 
   };
   const live = follow(platform);
   const text = await drip(live, 40, 15);
-  await vi.waitFor(() => expect(platform.callsOf('draft').at(-1)?.text).toBe(text), 3000);
+  await eventually(() => expect(platform.callsOf('draft').at(-1)?.text).toBe(text));
   const drafts = platform.callsOf('draft').filter((call) => call.text !== '');
   expect(drafts.length).toBeLessThanOrEqual(8);
   for (const [index, draft] of drafts.slice(1).entries()) {
@@ -107,7 +107,7 @@ test('a stream is appended to with what is new only, and its final text is an ed
     text += words;
     await pause(60);
   }
-  await vi.waitFor(() => expect(platform.textsIn('a').join('').length).toBeGreaterThan(900), 5000);
+  await eventually(() => expect(platform.textsIn('a').join('').length).toBeGreaterThan(900));
   const shown = platform.textsIn('a').join('');
   expect(text.startsWith(shown)).toBe(true);
   expect(
@@ -128,14 +128,14 @@ test('a worker that dies leaves its stream to the next one, which goes on by edi
   const platform = new ScriptedPlatform({ nativeStream: 'append', editIntervalMs: 20 });
   const first = follow(platform);
   first.push('The first half, ');
-  await vi.waitFor(() => expect(platform.textsIn('a').join('')).toContain('The first half'), 3000);
+  await eventually(() => expect(platform.textsIn('a').join('')).toContain('The first half'));
   await first.close();
 
   await stage.run(platform);
   const second = follow(platform, { isResumed: true });
   const loopBell = setInterval(() => void stage.says('other', 'bell', { key: newId() }), 200);
   second.push('The first half, and then some more of it, told again from the beginning. ');
-  await vi.waitFor(() => expect(platform.callsOf('edit').length).toBeGreaterThan(0), 5000);
+  await eventually(() => expect(platform.callsOf('edit').length).toBeGreaterThan(0));
   clearInterval(loopBell);
   await second.pause();
   await final('both halves');
@@ -152,16 +152,16 @@ test('a stream that the platform ends goes on by edits, and nothing of it is los
   };
   const live = follow(platform);
   live.push('one ');
-  await vi.waitFor(() => expect(platform.textsIn('a').join('')).toContain('one'), 3000);
+  await eventually(() => expect(platform.textsIn('a').join('')).toContain('one'));
   live.push(`${'two '.repeat(80)}`);
-  await vi.waitFor(() => expect(platform.callsOf('append').length).toBe(2), 5000);
+  await eventually(() => expect(platform.callsOf('append').length).toBe(2));
   live.push('three ');
-  await vi.waitFor(
+  await eventually(
     async () => {
       await stage.says('bell', 'ring', { key: newId() });
       expect(platform.textsIn('a').join('')).toMatch(/^one (?:two ){80}three /);
     },
-    { timeout: 8000, interval: 200 },
+    { interval: 200 },
   );
   expect(platform.textsIn('a')).toHaveLength(1);
 });
@@ -171,15 +171,15 @@ test('a model call that is made again does not leave its first words in the stre
   await stage.run(platform);
   const live = follow(platform);
   live.push('wrong words ');
-  await vi.waitFor(() => expect(platform.textsIn('a').join('')).toContain('wrong'), 3000);
+  await eventually(() => expect(platform.textsIn('a').join('')).toContain('wrong'));
   live.reset();
   live.push('right words, long enough to be shown again ');
-  await vi.waitFor(
+  await eventually(
     async () => {
       await stage.says('bell', 'ring', { key: newId() });
       expect(platform.textsIn('a').join('')).toMatch(/^right words/);
     },
-    { timeout: 8000, interval: 200 },
+    { interval: 200 },
   );
 });
 
@@ -192,12 +192,12 @@ test('an account that may open no more streams types instead, and the answer com
   await stage.run(platform);
   const first = follow(platform);
   first.push('streamed ');
-  await vi.waitFor(() => expect(platform.callsOf('append')).toHaveLength(1), 3000);
+  await eventually(() => expect(platform.callsOf('append')).toHaveLength(1));
   await first.pause();
   const second = follow(platform);
   second.begin('second');
   second.push('not streamed ');
-  await vi.waitFor(() => expect(platform.callsOf('typing').length).toBeGreaterThan(0), 3000);
+  await eventually(() => expect(platform.callsOf('typing').length).toBeGreaterThan(0));
   expect(platform.callsOf('open')).toHaveLength(1);
   await second.pause();
   await stage.says('a', 'whole', { key: 'second', conversation, sessionId, turnId });
@@ -214,12 +214,12 @@ test('a throttled preview waits as long as it is told, tells every worker, and s
   };
   const live = follow(platform);
   live.push('one ');
-  await vi.waitFor(() => expect(platform.callsOf('append')).toHaveLength(1), 3000);
+  await eventually(() => expect(platform.callsOf('append')).toHaveLength(1));
   live.push('two '.repeat(80));
-  await vi.waitFor(() => expect(platform.callsOf('append')).toHaveLength(2), 3000);
+  await eventually(() => expect(platform.callsOf('append')).toHaveLength(2));
   const refusedAt = platform.callsOf('append')[1]?.at ?? 0;
   live.push('three '.repeat(80));
-  await vi.waitFor(() => expect(platform.callsOf('append')).toHaveLength(3), 5000);
+  await eventually(() => expect(platform.callsOf('append')).toHaveLength(3));
   expect((platform.callsOf('append')[2]?.at ?? 0) - refusedAt).toBeGreaterThanOrEqual(890);
   expect(platform.textsIn('a').join('')).toContain('three');
   const [pace] = await stage.database.query<{ slowdown: number }>(
@@ -234,7 +234,7 @@ test('a platform that hangs holds up neither the next step nor the end of a turn
   platform.script = async () => await hang.promise;
   const live = follow(platform);
   live.push('words');
-  await vi.waitFor(() => expect(platform.callsOf('draft')).toHaveLength(1), 3000);
+  await eventually(() => expect(platform.callsOf('draft')).toHaveLength(1));
   const startedAt = performance.now();
   await live.close();
   expect(performance.now() - startedAt).toBeLessThan(1000);
@@ -250,12 +250,12 @@ test('a stream that opens only after the answer stands there is taken away again
   await stage.run(platform);
   const live = follow(platform);
   live.push('words ');
-  await vi.waitFor(() => expect(platform.callsOf('open')).toHaveLength(1), 3000);
+  await eventually(() => expect(platform.callsOf('open')).toHaveLength(1));
   await live.close();
   await final('the answer');
   await stage.settled();
   slow.resolve();
-  await vi.waitFor(() => expect(platform.callsOf('delete')).toHaveLength(1), 3000);
+  await eventually(() => expect(platform.callsOf('delete')).toHaveLength(1));
   expect(platform.textsIn('a')).toEqual(['the answer']);
 });
 
@@ -263,16 +263,16 @@ test('a draft whose words pause is shown again before it vanishes, and tells wha
   const platform = new ScriptedPlatform({ nativeStream: 'draft', editIntervalMs: 20 });
   const live = follow(platform);
   live.push('Let me look.');
-  await vi.waitFor(() => expect(platform.callsOf('draft').at(-1)?.text).toBe('Let me look.'), 3000);
+  await eventually(() => expect(platform.callsOf('draft').at(-1)?.text).toBe('Let me look.'));
   live.status('run a command');
-  await vi.waitFor(() => expect(platform.callsOf('draft').at(-1)?.text).toBe('Let me look.\n\n_run a command_'), 5000);
+  await eventually(() => expect(platform.callsOf('draft').at(-1)?.text).toBe('Let me look.\n\n_run a command_'));
 });
 
 test('a preview whose turn ended without its last words is ended and says that nothing follows', async () => {
   const platform = new ScriptedPlatform({ nativeStream: 'append' });
   const live = follow(platform);
   live.push('half a sentence ');
-  await vi.waitFor(() => expect(platform.textsIn('a').join('')).toContain('half'), 3000);
+  await eventually(() => expect(platform.textsIn('a').join('')).toContain('half'));
   await live.close();
   await stage.database.query(
     `update turn set state = 'failed', started_at = clock_timestamp(), finished_at = clock_timestamp() - interval '1 minute' where id = $1`,

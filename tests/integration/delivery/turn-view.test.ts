@@ -1,6 +1,7 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { ReactionSign } from '#core/outbox/channel-sender.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { ScriptedPlatform } from '#tests/support/scripted-platform.ts';
 import { LiveStage } from '#workers/delivery/live-stage.ts';
 import { openProgressCard, type ProgressCard } from '#workers/delivery/progress-card.ts';
@@ -56,12 +57,11 @@ test('longer work has one card, which is edited as steps begin and end and says 
   const bell = setInterval(() => loop.nudge(), 50);
   const card = cardFor(platform);
   card.started('1', 'download the report');
-  await vi.waitFor(() => expect(platform.textsIn('a')).toEqual(['Working on it\nrunning download the report']), 5000);
+  await eventually(() => expect(platform.textsIn('a')).toEqual(['Working on it\nrunning download the report']));
   card.finished('1', false);
   card.started('2', 'run\n  the   tests');
-  await vi.waitFor(
-    () => expect(platform.textsIn('a')).toEqual(['Working on it\ndone download the report\nrunning run the tests']),
-    5000,
+  await eventually(() =>
+    expect(platform.textsIn('a')).toEqual(['Working on it\ndone download the report\nrunning run the tests']),
   );
   card.finished('2', true);
   await card.close();
@@ -78,7 +78,7 @@ test('a card that a dead worker left is gone on with, and what was never begun i
   const bell = setInterval(() => loop.nudge(), 50);
   const first = cardFor(platform);
   first.started('1', 'long work');
-  await vi.waitFor(() => expect(platform.textsIn('a')).toHaveLength(1), 5000);
+  await eventually(() => expect(platform.textsIn('a')).toHaveLength(1));
   await first.close();
   const second = cardFor(platform, { isResumed: true });
   await pause(100);
@@ -113,16 +113,16 @@ test('a turn that takes its time has a sign under its question, which goes with 
   const platform = new ScriptedPlatform({ reactions: true });
   const sign = signFor(platform);
   sign.working();
-  await vi.waitFor(() => expect(signs(platform)).toEqual(['working']), 3000);
+  await eventually(() => expect(signs(platform)).toEqual(['working']));
   sign.end('done');
-  await vi.waitFor(() => expect(signs(platform)).toEqual(['working', '']), 3000);
+  await eventually(() => expect(signs(platform)).toEqual(['working', '']));
 });
 
 test('a turn that fails leaves a sign of it; one that ends at once leaves none', async () => {
   const platform = new ScriptedPlatform({ reactions: true });
   const failed = signFor(platform);
   failed.end('failed');
-  await vi.waitFor(() => expect(signs(platform)).toEqual(['failed']), 3000);
+  await eventually(() => expect(signs(platform)).toEqual(['failed']));
   const quick = signFor(platform);
   quick.working();
   quick.end('done');
@@ -133,17 +133,17 @@ test('a turn that fails leaves a sign of it; one that ends at once leaves none',
 test('the sign that a dead worker left is taken away', async () => {
   const platform = new ScriptedPlatform({ reactions: true });
   signFor(platform, true).end('done');
-  await vi.waitFor(() => expect(signs(platform)).toEqual(['']), 3000);
+  await eventually(() => expect(signs(platform)).toEqual(['']));
 });
 
 test('no more signs are shown than the account may show, and half of them is left to taking them away', async () => {
   const platform = new ScriptedPlatform({ reactions: true, budgets: { react: { count: 4, perMs: 60_000 } } });
   const shown = Array.from({ length: 6 }, () => signFor(platform));
   for (const sign of shown) sign.working();
-  await vi.waitFor(() => expect(signs(platform)).toHaveLength(2), 3000);
+  await eventually(() => expect(signs(platform)).toHaveLength(2));
   await pause(300);
   for (const sign of shown) sign.end('done');
-  await vi.waitFor(() => expect(signs(platform)).toEqual(['working', 'working', '', '']), 3000);
+  await eventually(() => expect(signs(platform)).toEqual(['working', 'working', '', '']));
 });
 
 test('a channel with drafts, without reactions, or without the message shows no sign', async () => {

@@ -1,5 +1,6 @@
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import type { CommandSpec } from '#bots/channel.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { DiscordStage, markdown } from './discord-stage.ts';
 
 const ann = '600000000000000001';
@@ -76,7 +77,7 @@ test('a command nobody answers in time is acknowledged by the channel, after it 
   const id = people.slash(room, ann, 'help');
   await stage.event('command');
   expect(stage.fake.interaction(id).state).toBe('open');
-  await stage.fake.waitFor(() => stage.fake.interaction(id).state === 'answered', 4_000);
+  await stage.fake.waitFor(() => stage.fake.interaction(id).state === 'answered');
   expect(stage.fake.interaction(id)).toMatchObject({ answer: 5 });
   expect(stage.fake.interaction(id).answeredAfterMs).toBeLessThan(1_500);
   expect(stage.fake.said(room)).toMatchObject([{ isBusy: true }]);
@@ -89,7 +90,7 @@ test('a press that nobody answers in time is acknowledged without a sign', async
   const room = people.dm(ann);
   await stage.channel.send(stage.conversation(room), card, 'o1');
   const id = people.presses(room, ann, 'v1.allow');
-  await stage.fake.waitFor(() => stage.fake.interaction(id).answer === 6, 4_000);
+  await stage.fake.waitFor(() => stage.fake.interaction(id).answer === 6);
   expect(stage.fake.said(room).length).toBe(1);
 });
 
@@ -124,7 +125,7 @@ test('a command answered at once is one message; answered late it takes the plac
 
   const id = people.slash(room, ann, 'queue', { mode: 'steer' });
   const slow = await stage.event('command', ({ name }) => name === 'queue');
-  await stage.fake.waitFor(() => stage.fake.interaction(id).answer === 5, 4_000);
+  await stage.fake.waitFor(() => stage.fake.interaction(id).answer === 5);
   await stage.channel.send(
     conversation,
     { ...markdown('the mode'), interactionToken: slow.interactionToken ?? '' },
@@ -143,7 +144,7 @@ test('an answer in a level’s look takes the place of the busy sign too, and lo
   const conversation = stage.conversation(room, { kind: 'channel' });
   const id = people.slash(room, ann, 'help');
   const { interactionToken = '' } = await stage.event('command');
-  await stage.fake.waitFor(() => stage.fake.interaction(id).answer === 5, 4_000);
+  await stage.fake.waitFor(() => stage.fake.interaction(id).answer === 5);
   await stage.channel.send(
     conversation,
     { parts: [{ type: 'notice', level: 'warn', markdown: 'Not **now**.' }], interactionToken },
@@ -210,7 +211,7 @@ test('what only one person should see is ephemeral where an interaction allows i
   const conversation = stage.conversation(room, { kind: 'channel' });
   const id = people.slash(room, ann, 'help');
   const { interactionToken = '' } = await stage.event('command');
-  await stage.fake.waitFor(() => stage.fake.interaction(id).answer === 5, 4_000);
+  await stage.fake.waitFor(() => stage.fake.interaction(id).answer === 5);
   const ref = await stage.channel.send(
     conversation,
     { ...markdown('for you'), interactionToken, ephemeralTo: ann },
@@ -369,5 +370,5 @@ test('commands are written only when something differs, and the entry point stay
   expect(await stage.channel.registerCommands([...commands].reverse())).toEqual({ changed: false });
   expect(world.commandWrites).toBe(1);
   expect(await stage.channel.registerCommands(commands.slice(1))).toEqual({ changed: true });
-  await vi.waitFor(() => expect(world.commands.map(({ name }) => name)).toEqual(['launch', 'run', 'queue']));
+  await eventually(() => expect(world.commands.map(({ name }) => name)).toEqual(['launch', 'run', 'queue']));
 });

@@ -1,4 +1,5 @@
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { DiscordStage } from './discord-stage.ts';
 
 const ann = '600000000000000001';
@@ -160,15 +161,15 @@ test('events that cannot be stored are kept and stored in their order, and the s
   stage.refusals = 4;
   people.says(room, ann, 'one');
   people.says(room, ann, 'two');
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(stage.channel.health()).toMatchObject({
       state: 'disconnected',
       detail: expect.stringMatching(/cannot be stored/),
     }),
   );
   people.says(room, ann, 'three');
-  await vi.waitFor(() => expect(stage.texts).toEqual(['one', 'two', 'three']), { timeout: 10_000 });
-  await vi.waitFor(() => expect(stage.channel.health().state).toBe('connected'));
+  await eventually(() => expect(stage.texts).toEqual(['one', 'two', 'three']));
+  await eventually(() => expect(stage.channel.health().state).toBe('connected'));
 });
 
 test('what an outage of the store leaves no room for is asked for again, in order and once', async () => {
@@ -178,18 +179,18 @@ test('what an outage of the store leaves no room for is asked for again, in orde
   await stage.start();
   people.says(rooms[0], ann, '0');
   people.says(rooms[1], ben, '0');
-  await vi.waitFor(() => expect(stage.texts.length).toBe(2));
+  await eventually(() => expect(stage.texts.length).toBe(2));
   stage.refusals = Number.POSITIVE_INFINITY;
   for (let n = 1; n <= 100; n += 1) {
     people.says(rooms[0], ann, String(n));
     people.says(rooms[1], ben, String(n));
   }
-  await vi.waitFor(() => expect(stage.channel.health().state).toBe('disconnected'));
+  await eventually(() => expect(stage.channel.health().state).toBe('disconnected'));
   stage.refusals = 0;
   const heardIn = (room: string): string[] =>
     stage.events.flatMap((event) => (event.type === 'message' && event.conversation.room === room ? [event.text] : []));
   const all = Array.from({ length: 101 }, (_text, index) => String(index));
-  await vi.waitFor(() => expect([heardIn(rooms[0]), heardIn(rooms[1])]).toEqual([all, all]), { timeout: 15_000 });
+  await eventually(() => expect([heardIn(rooms[0]), heardIn(rooms[1])]).toEqual([all, all]));
 });
 
 test('a broken connection is resumed, and what was said meanwhile arrives once', async () => {
@@ -200,11 +201,11 @@ test('a broken connection is resumed, and what was said meanwhile arrives once',
   people.says(room, ann, 'before');
   await stage.event('message');
   gateway.disconnect(4_000);
-  await vi.waitFor(() => expect(stage.channel.health().state).toBe('disconnected'));
+  await eventually(() => expect(stage.channel.health().state).toBe('disconnected'));
   people.says(room, ann, 'between');
   await stage.event('message', ({ text }) => text === 'between');
   gateway.askToReconnect();
-  await vi.waitFor(() => expect(gateway.resumes).toBe(2), { timeout: 5_000 });
+  await eventually(() => expect(gateway.resumes).toBe(2));
   gateway.repeat();
   people.says(room, ann, 'after');
   await stage.event('message', ({ text }) => text === 'after');
@@ -221,7 +222,7 @@ test('after a session that cannot be resumed, what was missed is asked for befor
   await stage.start();
   people.says(dm, ann, 'dm 1');
   people.says(room, ann, 'room 1');
-  await vi.waitFor(() => expect(stage.texts.length).toBe(2));
+  await eventually(() => expect(stage.texts.length).toBe(2));
   await stage.stop();
   for (let n = 2; n <= 250; n += 1) people.says(dm, ann, `dm ${n}`);
   people.says(room, ann, `<@${stage.channel.account}> room 2`);
@@ -251,7 +252,7 @@ test('a room that is heard from for the first time is on record before what was 
   const dm = people.dm(ann);
   stage.refusals = 1;
   people.says(dm, ann, 'hello');
-  await vi.waitFor(() => expect(stage.refusals).toBe(0), { interval: 5 });
+  await eventually(() => expect(stage.refusals).toBe(0), { interval: 5 });
   const rows = await stage.database.query<{ channel_id: string }>('select channel_id from discord_place');
   expect(rows.map((row) => row.channel_id).sort()).toEqual([room, dm].sort());
 });
@@ -265,7 +266,7 @@ test('an invalid session within a process is begun anew, with a catch-up', { tim
   await stage.event('message');
   gateway.invalidate(false);
   people.says(room, ann, 'two');
-  await vi.waitFor(() => expect(gateway.identifies).toBe(2), { timeout: 15_000 });
+  await eventually(() => expect(gateway.identifies).toBe(2));
   people.says(room, ann, 'three');
   await stage.event('message', ({ text }) => text === 'three');
   expect(stage.texts).toEqual(['one', 'two', 'three']);
@@ -308,7 +309,7 @@ test('being removed from a server leaves its rooms, an outage does not, and comi
   people.invitesBot(guild);
   await stage.event('membership', ({ change }) => change === 'joined');
   people.deletesChannel(room);
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(stage.events.flatMap((event) => (event.type === 'membership' ? [event.change] : []))).toEqual([
       'left',
       'joined',
@@ -345,7 +346,7 @@ test.each([
   } else {
     await stage.start();
     stage.fake.gateway.disconnect(code);
-    await vi.waitFor(() => expect(stage.channel.health().state).toBe('halted'), { timeout: 5_000 });
+    await eventually(() => expect(stage.channel.health().state).toBe('halted'));
   }
   expect(stage.channel.health().detail).toMatch(detail);
   expect(stage.fake.gateway.identifies).toBeLessThanOrEqual(1);
@@ -356,7 +357,7 @@ test('a token that is reset while the bot runs halts it, and a text that is no t
   await stage.start();
   stage.fake.isTokenRevoked = true;
   stage.fake.gateway.disconnect(4_004);
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(stage.channel.health()).toMatchObject({ state: 'halted', detail: expect.stringMatching(/bot token/) }),
   );
 
@@ -370,7 +371,7 @@ test('a platform that is down at the start is waited for', async () => {
   await using stage = await DiscordStage.open();
   await stage.fake.goDown();
   const started = stage.start();
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(stage.channel.health()).toMatchObject({
       state: 'disconnected',
       detail: expect.stringMatching(/cannot be reached/),

@@ -1,5 +1,6 @@
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import type { OutboundBody } from '#core/outbox/outbound.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { DiscordStage, markdown } from './discord-stage.ts';
 
 const ann = '600000000000000001';
@@ -450,7 +451,7 @@ test('a file is fetched by an address that is asked for at that moment, within i
   });
   people.says(room, ann, '', { files: [{ name: 'big.bin', bytes: Buffer.alloc(26 * 1024 * 1024, 1) }] });
   const big = await stage.event('message', ({ files }) => files[0]?.name === 'big.bin');
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     const download = stage.channel.download(big.files[0] ?? file, AbortSignal.timeout(5_000));
     await expect(download).rejects.toMatchObject({ code: 'file.too_large' });
   });

@@ -1,10 +1,10 @@
 import { pino } from 'pino';
-import { vi } from 'vitest';
 import type { RawEvent } from '#bots/channel.ts';
 import { DiscordChannel, type DiscordOptions } from '#bots/discord/discord-channel.ts';
 import { createPlaceStore } from '#bots/discord/place-store.ts';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { FakeDiscord, type FakeDiscordOptions } from '../../fakes/discord/fake-discord.ts';
 import { openTestDatabase, type TestDatabase } from '../../support/database.ts';
 
@@ -59,13 +59,9 @@ export class DiscordStage implements AsyncDisposable {
       const known = new Set(this.stored.map(({ dedupKey }) => dedupKey));
       this.stored.push(...events.filter(({ dedupKey }) => !known.has(dedupKey)));
     }, this.#stop.signal);
-    await vi.waitFor(
-      () => {
-        if (this.channel.health().state !== state)
-          throw new Error(`${state}: ${JSON.stringify(this.channel.health())}`);
-      },
-      { timeout: 10_000 },
-    );
+    await eventually(() => {
+      if (this.channel.health().state !== state) throw new Error(`${state}: ${JSON.stringify(this.channel.health())}`);
+    });
   }
 
   async stop(): Promise<void> {
@@ -95,14 +91,14 @@ export class DiscordStage implements AsyncDisposable {
     type: T,
     fits: (event: Extract<InboundEvent, { type: T }>) => boolean = () => true,
   ): Promise<Extract<InboundEvent, { type: T }>> {
-    return await vi.waitFor(
+    return await eventually(
       () => {
         const is = (event: InboundEvent): event is Extract<InboundEvent, { type: T }> => event.type === type;
         const found = this.events.filter(is).findLast(fits);
         if (found === undefined) throw new Error(`no ${type} among ${JSON.stringify(this.events).slice(0, 1_000)}`);
         return found;
       },
-      { timeout: 8_000, interval: 10 },
+      { interval: 10 },
     );
   }
 

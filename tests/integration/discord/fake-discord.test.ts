@@ -1,5 +1,6 @@
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { eventually } from '#tests/support/eventually.ts';
 import { FakeDiscord, type FakeDiscordOptions } from '../../fakes/discord/fake-discord.ts';
 
 const ann = '600000000000000001';
@@ -28,19 +29,19 @@ async function connect(fake: FakeDiscord) {
   socket.on('close', (code) => {
     closed = code;
   });
-  await vi.waitFor(() => expect(frames[0]?.op).toBe(10));
+  await eventually(() => expect(frames[0]?.op).toBe(10));
   return {
     frames,
     send: (frame: object) => socket.send(JSON.stringify(frame)),
     raw: (text: string) => socket.send(text),
     until: async (t: string) =>
-      await vi.waitFor(() => {
+      await eventually(() => {
         const found = frames.findLast((frame) => frame.t === t);
         if (found === undefined) throw new Error(`no ${t}`);
         return found;
       }),
     closedWith: async () =>
-      await vi.waitFor(() => {
+      await eventually(() => {
         if (closed === undefined) throw new Error('still open');
         return closed;
       }),
@@ -196,9 +197,9 @@ test('a resume replays what was missed, a session that is gone is invalid, and h
   first.send({ op: 2, d: { token: fake.token, intents } });
   const ready = await first.until('READY');
   first.send({ op: 1, d: null });
-  await vi.waitFor(() => expect(first.frames.some(({ op }) => op === 11)).toBe(true));
+  await eventually(() => expect(first.frames.some(({ op }) => op === 11)).toBe(true));
   first.close();
-  await vi.waitFor(() => expect(fake.gateway.connected).toBe(0));
+  await eventually(() => expect(fake.gateway.connected).toBe(0));
   fake.people.says(room, ann, 'missed');
   const resume = { op: 6, d: { token: fake.token, session_id: ready.d?.['session_id'], seq: ready.s } };
   const second = await connect(fake);
@@ -208,7 +209,7 @@ test('a resume replays what was missed, a session that is gone is invalid, and h
   fake.gateway.forgetSessions();
   const third = await connect(fake);
   third.send(resume);
-  await vi.waitFor(() => expect(third.frames.at(-1)).toMatchObject({ op: 9, d: false }));
+  await eventually(() => expect(third.frames.at(-1)).toMatchObject({ op: 9, d: false }));
 });
 
 test('without Message Content the words of others are empty, but for private chats and mentions', async () => {
@@ -222,7 +223,7 @@ test('without Message Content the words of others are empty, but for private cha
   people.says(room, ann, 'chatter');
   people.says(room, ann, `<@${world.bot.id}> to you`);
   people.says(people.dm(ann), ann, 'in private');
-  await vi.waitFor(() => {
+  await eventually(() => {
     const words = client.frames.filter(({ t }) => t === 'MESSAGE_CREATE').map(({ d }) => d?.['content']);
     expect(words).toEqual(['', `<@${world.bot.id}> to you`, 'in private']);
   });

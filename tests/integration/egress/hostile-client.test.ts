@@ -307,9 +307,7 @@ describe('bounds', () => {
     } finally {
       await database.query('alter table egress_away rename to egress_use');
     }
-    await expect
-      .poll(async () => (await known.records()).map(({ path }) => path), { timeout: 5_000 })
-      .toEqual(['/first', '/second']);
+    await expect.poll(async () => (await known.records()).map(({ path }) => path)).toEqual(['/first', '/second']);
     expect((await unknown.ask(`http://${at()}/now`)).status).toBe(200);
     expect(plain.requests.map(({ url }) => url)).toEqual(['/first', '/second', '/now']);
   });

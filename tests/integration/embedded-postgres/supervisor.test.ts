@@ -4,12 +4,13 @@ import { createServer } from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { pino } from 'pino';
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { findClusterPlace } from '#app/embedded-postgres/cluster-place.ts';
 import { processIdentity } from '#app/embedded-postgres/process-identity.ts';
 import { findSupervisedUrl, readPostmasterFile } from '#app/embedded-postgres/running-server.ts';
 import { openEmbeddedPostgres } from '#app/embedded-postgres/supervisor.ts';
 import { createPool } from '#core/kit/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 
 const log = pino({ level: 'silent' });
 /** A user every system has, without rights or a home. */
@@ -43,7 +44,7 @@ async function killServer(pid: number): Promise<void> {
   } catch {
     return;
   }
-  await vi.waitFor(() => expect(processIdentity(pid)).toBeUndefined(), 5_000);
+  await eventually(() => expect(processIdentity(pid)).toBeUndefined());
 }
 
 interface Held {
@@ -119,7 +120,7 @@ test('a server that outlived its killed supervisor is taken over with all its da
   const first = await hold(dataDir);
   await query(first.held.url ?? '', 'create table kept (id integer)');
   first.child.kill('SIGKILL');
-  await vi.waitFor(() => expect(processIdentity(first.child.pid ?? 0)).toBeUndefined());
+  await eventually(() => expect(processIdentity(first.child.pid ?? 0)).toBeUndefined());
 
   await using database = await openEmbeddedPostgres({ dataDir, log });
   expect(database.isReused).toBe(true);
@@ -131,7 +132,7 @@ test('a taken-over server is stopped with its new supervisor', async () => {
   const dataDir = newDataDir();
   const first = await hold(dataDir);
   first.child.kill('SIGKILL');
-  await vi.waitFor(() => expect(processIdentity(first.child.pid ?? 0)).toBeUndefined());
+  await eventually(() => expect(processIdentity(first.child.pid ?? 0)).toBeUndefined());
   const database = await openEmbeddedPostgres({ dataDir, log });
   await database[Symbol.asyncDispose]();
   expect(processIdentity(database.pid)).toBeUndefined();
@@ -146,9 +147,8 @@ test('a server that is killed while in use comes back at the same address with w
   const killed = database.pid;
   process.kill(killed, 'SIGKILL');
   // A backend of the killed server may answer once more before it notices.
-  await vi.waitFor(() => expect(database.pid).not.toBe(killed), { timeout: 20_000, interval: 20 });
-  await vi.waitFor(async () => expect((await pool.query('select id from kept')).rows).toEqual([{ id: 1 }]), {
-    timeout: 20_000,
+  await eventually(() => expect(database.pid).not.toBe(killed), { interval: 20 });
+  await eventually(async () => expect((await pool.query('select id from kept')).rows).toEqual([{ id: 1 }]), {
     interval: 100,
   });
   await pool.end();
@@ -161,11 +161,11 @@ test('a killed supervisor and server together lose nothing that was committed', 
   first.child.kill('SIGKILL');
   process.kill(first.held.pid ?? 0, 'SIGKILL');
 
-  const second = await vi.waitFor(async () => {
+  const second = await eventually(async () => {
     const { held } = await hold(dataDir);
     expect(held.code).toBeUndefined();
     return held;
-  }, 20_000);
+  });
   expect(await query(second.url ?? '', 'select id from kept')).toEqual([{ id: 5 }]);
 });
 
@@ -240,7 +240,7 @@ test.runIf(process.getuid?.() === 0)('what an ordinary user began, root carries 
   expect(first.held.message).toBeUndefined();
   await query(first.held.url ?? '', 'create table kept as select 3 as id');
   first.child.kill('SIGTERM');
-  await vi.waitFor(() => expect(processIdentity(first.held.pid ?? 0)).toBeUndefined(), 5_000);
+  await eventually(() => expect(processIdentity(first.held.pid ?? 0)).toBeUndefined());
 
   await using database = await openEmbeddedPostgres({ dataDir, log });
   expect(await query(database.url, 'select id from kept')).toEqual([{ id: 3 }]);

@@ -130,7 +130,7 @@ describe('lines in', () => {
   it('a line of two megabytes is refused without being held, and the next one is read', async () => {
     write(`${JSON.stringify({ type: 'message', text: 'x'.repeat(5 * 1024 * 1024) })}\n`);
     say('next');
-    await expect.poll(texts, { timeout: 10_000 }).toEqual(['next']);
+    await expect.poll(texts).toEqual(['next']);
     expect(out()[0]?.['problem']).toContain('longer than');
   });
 
@@ -194,7 +194,7 @@ describe('lines in', () => {
   it('thousands of lines arrive in order', async () => {
     const many = Array.from({ length: 3_000 }, (_, index) => `line ${index}`);
     say(...many);
-    await expect.poll(texts, { timeout: 20_000 }).toEqual(many);
+    await expect.poll(texts).toEqual(many);
   });
 
   it('commands, presses, forms and stops are what they are elsewhere', async () => {
@@ -215,12 +215,12 @@ describe('lines in', () => {
 
 describe('a folder that others can write to', () => {
   const refused = async (words: RegExp) => {
-    await expect.poll(() => channel.health().detail, { timeout: 8_000 }).toMatch(words);
+    await expect.poll(() => channel.health().detail).toMatch(words);
     expect(channel.health().state).toBe('halted');
     const before = texts();
     say('I am the operator');
     const looks = looked;
-    await expect.poll(() => looked, { timeout: 8_000 }).toBeGreaterThan(looks + 1);
+    await expect.poll(() => looked).toBeGreaterThan(looks + 1);
     expect(texts()).toEqual(before);
   };
 
@@ -229,7 +229,7 @@ describe('a folder that others can write to', () => {
     await refused(/can be written by others.*chmod go-w/);
     await expect(channel.send(conversation, markdown('x'), 'o')).rejects.toMatchObject({ code: 'channel.unavailable' });
     chmodSync(folder, 0o700);
-    await expect.poll(texts, { timeout: 8_000 }).toEqual(['I am the operator']);
+    await expect.poll(texts).toEqual(['I am the operator']);
   });
 
   it('counts also through the file itself', async () => {
@@ -251,7 +251,7 @@ describe('a folder that others can write to', () => {
     writeFileSync(path.join(real, 'in.jsonl'), '');
     symlinkSync(path.join(real, 'in.jsonl'), inFile());
     start();
-    await expect.poll(() => channel.health().detail, { timeout: 8_000 }).toContain('symbolic link');
+    await expect.poll(() => channel.health().detail).toContain('symbolic link');
   });
 });
 

@@ -1,7 +1,8 @@
-import { expect, it, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import { inspectLanes } from '#core/lanes/sweep-lanes.ts';
 import { tryBecomeSweeper } from '#core/lanes/worker-store.ts';
 import { openTestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 
 it('a process that freezes in the middle of its sweep keeps nobody else from sweeping', async () => {
   await using database = await openTestDatabase();
@@ -13,7 +14,7 @@ it('a process that freezes in the middle of its sweep keeps nobody else from swe
   });
   expect(await sweeping.promise).toBe(true);
   expect(await inspectLanes(database.db)).toBeUndefined();
-  await vi.waitFor(async () => expect(await inspectLanes(database.db)).toBeDefined(), { timeout: 20_000 });
+  await eventually(async () => expect(await inspectLanes(database.db)).toBeDefined());
   woken.resolve();
   await expect(frozen).rejects.toThrow();
 });

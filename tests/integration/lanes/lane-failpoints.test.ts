@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { FailpointName } from '#core/kit/failpoint.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { LaneStage } from '#tests/support/lane-stage.ts';
 import { addSessions } from '#tests/support/lanes.ts';
 
@@ -24,7 +25,7 @@ describe.each(['postgres', 'redis'] as const)('with the queue on %s', (kind) => 
     expect(victim.signalCode).toBe('SIGKILL');
     expect(await stage.openTurns()).toBeGreaterThan(0);
     await stage.work();
-    await vi.waitFor(async () => expect(await stage.openTurns()).toBe(0), { timeout: 20_000, interval: 100 });
+    await eventually(async () => expect(await stage.openTurns()).toBe(0), { interval: 100 });
     expect(await stage.findDamage()).toEqual([]);
     expect(await stage.database.query('select 1 from turn')).toHaveLength(16);
   });

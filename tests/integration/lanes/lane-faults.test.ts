@@ -1,13 +1,12 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { turnAcceptor } from '#core/lanes/accept-turns.ts';
 import type { LaneWake } from '#core/lanes/lane.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { seededRandom } from '#tests/support/lane-scenario.ts';
 import { doneWithEffect, LaneStage } from '#tests/support/lane-stage.ts';
 import { addSessions, newTurn } from '#tests/support/lanes.ts';
-
-const patience = { timeout: 20_000, interval: 50 };
 
 /** Accepts `perLane` turns on each lane, round robin, through a bell that may be faulty. */
 async function acceptMany(
@@ -23,7 +22,7 @@ async function acceptMany(
 }
 
 async function allDone(stage: LaneStage): Promise<void> {
-  await vi.waitFor(async () => expect(await stage.openTurns()).toBe(0), patience);
+  await eventually(async () => expect(await stage.openTurns()).toBe(0));
   expect(await stage.findDamage()).toEqual([]);
 }
 
@@ -34,10 +33,10 @@ describe.each(['postgres', 'redis'] as const)('lanes with the queue on %s', (kin
     await stage.work();
     await acceptMany(stage, sessions, 5);
     await allDone(stage);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const counts = await stage.backend.wakes.counts();
       expect((counts['waiting'] ?? 0) + (counts['active'] ?? 0) + (counts['delayed'] ?? 0)).toBe(0);
-    }, patience);
+    });
   });
 
   it('lose no turn when half of all wakes are dropped', async () => {
@@ -76,10 +75,10 @@ describe.each(['postgres', 'redis'] as const)('lanes with the queue on %s', (kin
     const sessions = await addSessions(stage.database, 12);
     const victim = await stage.spawnWorker({ handlerMs: 60_000 });
     await acceptMany(stage, sessions, 2);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const rows = await stage.database.query('select 1 from handler_start');
       expect(rows).toHaveLength(4);
-    }, patience);
+    });
     await stage.work();
     victim.kill('SIGKILL');
     const killedAt = performance.now();
@@ -93,9 +92,9 @@ describe.each(['postgres', 'redis'] as const)('lanes with the queue on %s', (kin
     const sessions = await addSessions(stage.database, 4);
     const frozen = await stage.spawnWorker({ handlerMs: 1000 });
     await acceptMany(stage, sessions, 1);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect(await stage.database.query('select 1 from handler_start')).toHaveLength(4);
-    }, patience);
+    });
     frozen.kill('SIGSTOP');
     await stage.work();
     await allDone(stage);

@@ -1,15 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { turnAcceptor } from '#core/lanes/accept-turns.ts';
 import { cancelTurns } from '#core/lanes/cancel-turns.ts';
 import { type NewTurn, TurnAbort } from '#core/lanes/lane.ts';
 import { claimRows } from '#core/lanes/lane-store.ts';
 import { resumeTurns } from '#core/lanes/resume-turns.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { doneWithEffect, LaneStage } from '#tests/support/lane-stage.ts';
 import { addSessions, newTurn } from '#tests/support/lanes.ts';
 import type { RunTurn } from '#workers/lane/lane-runner.ts';
-
-const patience = { timeout: 15_000, interval: 20 };
 
 async function stageWithSession(): Promise<{
   stage: LaneStage;
@@ -40,12 +39,12 @@ describe('a lane runner', () => {
     await using _ = stage;
     const runner = await stage.work({ runTurn: untilAborted });
     await accept(newTurn(session));
-    await vi.waitFor(() => expect(runner.activeTurns).toBe(1), patience);
+    await eventually(() => expect(runner.activeTurns).toBe(1));
     const asked = performance.now();
     expect(await cancelTurns(stage.database.db, session, { withQueued: false })).toMatchObject({
       isRunningAsked: true,
     });
-    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['cancelled']), patience);
+    await eventually(async () => expect(await turnStates(stage)).toEqual(['cancelled']));
     expect(performance.now() - asked).toBeLessThan(1000);
   });
 
@@ -54,9 +53,9 @@ describe('a lane runner', () => {
     await using _ = stage;
     const runner = await stage.work({ runTurn: untilAborted });
     await accept(newTurn(session));
-    await vi.waitFor(() => expect(runner.activeTurns).toBe(1), patience);
+    await eventually(() => expect(runner.activeTurns).toBe(1));
     await stage.database.query('update lane set cancel_seq = head_seq');
-    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['cancelled']), patience);
+    await eventually(async () => expect(await turnStates(stage)).toEqual(['cancelled']));
   });
 
   it('tells a turn at a boundary that it was fenced off and records nothing of it', async () => {
@@ -73,7 +72,7 @@ describe('a lane runner', () => {
       },
     });
     await accept(newTurn(session));
-    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['done']), patience);
+    await eventually(async () => expect(await turnStates(stage)).toEqual(['done']));
     expect(reasons).toEqual(['fenced', new TurnAbort('fenced')]);
     expect(await stage.findDamage()).toEqual([]);
   });
@@ -88,7 +87,7 @@ describe('a lane runner', () => {
       },
     });
     await Promise.all([accept(newTurn(session)), accept(newTurn(session))]);
-    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['failed', 'done']), patience);
+    await eventually(async () => expect(await turnStates(stage)).toEqual(['failed', 'done']));
     const [row] = await stage.database.query('select error_code from turn where seq = 1');
     expect(row).toEqual({ error_code: 'invariant.broken' });
   });
@@ -98,7 +97,7 @@ describe('a lane runner', () => {
     await using _ = stage;
     await stage.work({ runTurn: async () => ({ state: 'done', outbox: [{ key: 'no-id' }] }) });
     await accept(newTurn(session));
-    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['failed']), patience);
+    await eventually(async () => expect(await turnStates(stage)).toEqual(['failed']));
   });
 
   it('holds nothing while a turn waits and runs it again when it is resumed', async () => {
@@ -113,13 +112,13 @@ describe('a lane runner', () => {
     });
     const turn = newTurn(session);
     await accept(turn);
-    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['waiting']), patience);
+    await eventually(async () => expect(await turnStates(stage)).toEqual(['waiting']));
     expect(runner.activeTurns).toBe(0);
     const [other = ''] = await addSessions(stage.database, 1);
     await accept(newTurn(other));
-    await vi.waitFor(async () => expect((await turnStates(stage)).sort()).toEqual(['done', 'waiting']), patience);
+    await eventually(async () => expect((await turnStates(stage)).sort()).toEqual(['done', 'waiting']));
     await stage.backend.wakes.ring(await resumeTurns(stage.database.db, [turn.turnId]));
-    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['done', 'done']), patience);
+    await eventually(async () => expect(await turnStates(stage)).toEqual(['done', 'done']));
     expect(await stage.findDamage()).toEqual([]);
   });
 
@@ -133,7 +132,7 @@ describe('a lane runner', () => {
     await silent(newTurn(session));
     const [claim] = await claimRows(stage.database.db, [session], worker?.id ?? '');
     expect(claim?.state).toBe('turn');
-    await vi.waitFor(async () => expect(await turnStates(stage)).toEqual(['done']), patience);
+    await eventually(async () => expect(await turnStates(stage)).toEqual(['done']));
     expect(await accept(newTurn(session))).toMatchObject({ seq: 2 });
   });
 
@@ -150,7 +149,7 @@ describe('a lane runner', () => {
       },
     });
     await Promise.all([accept(newTurn(session)), accept(newTurn(slow))]);
-    await vi.waitFor(() => expect(runner.activeTurns).toBe(2), patience);
+    await eventually(() => expect(runner.activeTurns).toBe(2));
     await stage.stopWork();
     const rows = await stage.database.query(
       'select t.session_id, t.state, t.attempts, l.state as lane from turn t join lane l using (session_id)',

@@ -1,11 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { expect, it, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import { turnAcceptor } from '#core/lanes/accept-turns.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { doneWithEffect, LaneStage } from '#tests/support/lane-stage.ts';
 import { addSessions, newTurn } from '#tests/support/lanes.ts';
 import { RedisProcess } from '#tests/support/redis-process.ts';
-
-const patience = { timeout: 20_000, interval: 50 };
 
 it('a Redis that dies and comes back empty costs seconds and no turn, and turns are accepted meanwhile', async () => {
   await using redis = await RedisProcess.start();
@@ -26,7 +25,7 @@ it('a Redis that dies and comes back empty costs seconds and no turn, and turns 
   expect(performance.now() - askedAt).toBeLessThan(1000);
   await redis.start();
   await acceptAll();
-  await vi.waitFor(async () => expect(await stage.openTurns()).toBe(0), patience);
+  await eventually(async () => expect(await stage.openTurns()).toBe(0));
   expect(await stage.findDamage()).toEqual([]);
 });
 
@@ -39,7 +38,7 @@ it('a worker may start while Redis is away', async () => {
   await stage.work();
   await accept(newTurn(session));
   await redis.start();
-  await vi.waitFor(async () => expect(await stage.openTurns()).toBe(0), patience);
+  await eventually(async () => expect(await stage.openTurns()).toBe(0));
   expect(await stage.findDamage()).toEqual([]);
 });
 
@@ -55,7 +54,7 @@ it('a worker may stop while Redis is away, also from the middle of a turn', asyn
     },
   });
   await accept(newTurn(session));
-  await vi.waitFor(() => expect(runner.activeTurns).toBe(1), patience);
+  await eventually(() => expect(runner.activeTurns).toBe(1));
   await redis.kill();
   const askedAt = performance.now();
   await stage.stopWork();

@@ -2,10 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import path from 'node:path';
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { findClusterPlace } from '#app/embedded-postgres/cluster-place.ts';
 import { processIdentity } from '#app/embedded-postgres/process-identity.ts';
 import { readPostmasterFile } from '#app/embedded-postgres/running-server.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { freePort } from '#tests/support/free-port.ts';
 
 const launcher = path.resolve(import.meta.dirname, '../../../switchyard');
@@ -20,7 +21,7 @@ beforeAll(() => {
 afterEach(async () => {
   for (const child of running.splice(0)) {
     child.kill('SIGTERM');
-    await vi.waitFor(() => expect(child.exitCode ?? child.signalCode).not.toBeNull(), 20_000);
+    await eventually(() => expect(child.exitCode ?? child.signalCode).not.toBeNull());
   }
 });
 afterAll(() => {
@@ -58,7 +59,7 @@ async function up(port?: number): Promise<Up> {
 }
 
 async function ready(process: Up): Promise<void> {
-  await vi.waitFor(() => expect(process.text()).toContain('Switchyard is running'), { timeout: 40_000, interval: 20 });
+  await eventually(() => expect(process.text()).toContain('Switchyard is running'), { timeout: 40_000, interval: 20 });
   expect((await fetch(`${process.url}/readyz`)).status).toBe(200);
 }
 

@@ -1,11 +1,12 @@
 import path from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadProjectAgents } from '#app/load-project-agents.ts';
 import type { CliDeps } from '#cli/cli-deps.ts';
 import { runProgram } from '#cli/run-program.ts';
 import { newId } from '#core/kit/ids.ts';
 import { type OAuthFake, startOAuth } from '#tests/fakes/mcp/oauth-server.ts';
 import { toolServer, toolServerState } from '#tests/fakes/mcp/tool-server.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { McpStage, type McpWorker } from '#tests/support/mcp-stage.ts';
 
 const repository = path.resolve(import.meta.dirname, '../../..');
@@ -112,7 +113,7 @@ test.each([
 
 test('a login waits for the browser, and a logout forgets it', async () => {
   const running = run('mcp', 'login', 'fake');
-  const link = await vi.waitFor(() => {
+  const link = await eventually(() => {
     const found = /\/mcp\/login\/([\w-]+)/.exec(output)?.[1];
     if (found === undefined) throw new Error('no link yet');
     return found;

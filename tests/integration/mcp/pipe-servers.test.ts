@@ -2,13 +2,14 @@ import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readFile, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
 import { decideTools } from '#core/mcp/decide-tools.ts';
 import { answerQuestion } from '#core/questions/answer-question.ts';
 import { questionCardKey } from '#core/questions/question.ts';
 import { serveHttp } from '#tests/fakes/mcp/serve-http.ts';
 import { toolServer, toolServerState } from '#tests/fakes/mcp/tool-server.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { McpStage, type McpWorker } from '#tests/support/mcp-stage.ts';
 import { keepServerFiles } from '#workers/mcp/server-files.ts';
 
@@ -67,12 +68,12 @@ test('a server that died is started again for the next call', async () => {
   const work = await stage.turn(await stage.session());
   await worker.call(work, 'fake__echo', { text: 'one' });
   stage.pipes.killAll();
-  await vi.waitFor(
+  await eventually(
     async () => {
       const result = await worker.call(work, 'fake__echo', { text: 'again' }, { callKey: '2:call' });
       expect(result.text).toMatch(/again$/);
     },
-    { timeout: 30_000, interval: 200 },
+    { interval: 200 },
   );
 });
 

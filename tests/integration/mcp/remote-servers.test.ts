@@ -1,7 +1,8 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { decideTools } from '#core/mcp/decide-tools.ts';
 import { type HttpFake, serveHttp } from '#tests/fakes/mcp/serve-http.ts';
 import { type ToolServerState, toolServer, toolServerState } from '#tests/fakes/mcp/tool-server.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { McpStage } from '#tests/support/mcp-stage.ts';
 
 let stage: McpStage;
@@ -131,7 +132,7 @@ test('what a server says it is doing is shown while it works, and a stop ends th
   const work = await stage.turn(await stage.session());
   const stop = new AbortController();
   const calling = worker.call(work, 'fake__slow', { steps: 1_000 }, { signal: stop.signal });
-  await vi.waitFor(() => expect(worker.progress).toContainEqual(expect.stringMatching(/^step \d+ of 1000$/)));
+  await eventually(() => expect(worker.progress).toContainEqual(expect.stringMatching(/^step \d+ of 1000$/)));
   stop.abort();
   expect((await calling).isError).toBe(true);
 });

@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ModelServer, startModelServer } from '#tests/fakes/model-server.ts';
 import { answerRecords } from '#tests/fakes/model-wires.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import {
   allWires,
   callOptions,
@@ -237,7 +238,7 @@ describe.each(allWires)('%s', (wire) => {
       } else {
         const failed = failureOf(stream);
         if (when === 'waiting') {
-          await vi.waitFor(() => expect(server.requestCount()).toBe(1));
+          await eventually(() => expect(server.requestCount()).toBe(1));
           controller.abort();
         }
         expect(await failed).toMatchObject({ kind: 'aborted', emitted: false });

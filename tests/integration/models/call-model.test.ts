@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Clock, systemClock } from '#core/kit/clock.ts';
 import { AppError } from '#core/kit/errors.ts';
 import { type Cooldowns, createCooldowns } from '#core/models/cooldown.ts';
@@ -10,6 +10,7 @@ import { createPriceBook } from '#core/models/price-book.ts';
 import { createPriceStore } from '#core/models/price-store.ts';
 import { type ModelServer, type Script, startModelServer } from '#tests/fakes/model-server.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { callModel } from '#workers/models/call-model.ts';
 import type {
   AttemptOutcome,
@@ -267,8 +268,8 @@ describe('one model', () => {
     const controller = new AbortController();
     const { input, before, after } = inputFor([gpt, claude], { signal: controller.signal });
     const error = failing(callModel(depsWith(), input));
-    if (when === 'call') await vi.waitFor(() => expect(server.requestCount()).toBe(1));
-    else await vi.waitFor(() => expect(after).toHaveLength(1));
+    if (when === 'call') await eventually(() => expect(server.requestCount()).toBe(1));
+    else await eventually(() => expect(after).toHaveLength(1));
     controller.abort();
     expect((await error).code).toBe('turn.cancelled');
     expect(after).toHaveLength(before.length);

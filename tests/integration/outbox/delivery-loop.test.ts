@@ -1,9 +1,10 @@
 import { pino } from 'pino';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { newId } from '#core/kit/ids.ts';
 import type { ChannelSender, MessageRef, SendFailure } from '#core/outbox/channel-sender.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { plainCapabilities } from '#tests/support/scripted-platform.ts';
 import { DeliveryLoop } from '#workers/delivery/delivery-loop.ts';
 import { sweepDeliveries } from '#workers/upkeep/sweep-deliveries.ts';
@@ -102,7 +103,7 @@ test('a platform that is away for longer than any number of tries loses no messa
   });
   await says('1', 'patient');
   run(sender, await enlist());
-  await vi.waitFor(async () => expect(await states()).toEqual({ '1:patient': 'sent' }), 20_000);
+  await eventually(async () => expect(await states()).toEqual({ '1:patient': 'sent' }));
   expect(sender.sent).toEqual(['patient']);
 });
 
@@ -111,7 +112,7 @@ test('a message that still fails after a day is given up', async () => {
   await says('1', 'hopeless');
   await database.query(`update outbox set attempts = 11, created_at = created_at - interval '25 hours'`);
   run(sender, await enlist());
-  await vi.waitFor(async () => expect(await states()).toEqual({ '1:hopeless': 'dead' }), 10_000);
+  await eventually(async () => expect(await states()).toEqual({ '1:hopeless': 'dead' }));
 });
 
 test('messages that were leased by a claim whose answer got lost are delivered, once', async () => {
@@ -125,11 +126,11 @@ test('messages that were leased by a claim whose answer got lost are delivered, 
   );
   await database.query('alter table outbox rename to elsewhere');
   run(sender, owner);
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     expect(complaints).toContain('outbox could not be read');
-  }, 10_000);
+  });
   await database.query('alter table elsewhere rename to outbox');
-  await vi.waitFor(async () => expect(await states()).toEqual({ '1:leased': 'sent', '2:pending': 'sent' }), 10_000);
+  await eventually(async () => expect(await states()).toEqual({ '1:leased': 'sent', '2:pending': 'sent' }));
   expect(sender.sent.sort()).toEqual(['leased', 'pending']);
 });
 
@@ -139,7 +140,7 @@ test('a message that cannot be read is set aside and holds up nobody', async () 
   await says('1', 'behind it');
   await database.query(`update outbox set body = '{"parts": 5}' where key = '1:broken'`);
   run(sender, await enlist());
-  await vi.waitFor(async () => expect(await states()).toEqual({ '1:broken': 'dead', '1:behind it': 'sent' }), 10_000);
+  await eventually(async () => expect(await states()).toEqual({ '1:broken': 'dead', '1:behind it': 'sent' }));
 });
 
 test('an outcome is recorded however long the database refuses, and the message is not sent again', async () => {
@@ -152,11 +153,11 @@ test('an outcome is recorded however long the database refuses, and the message 
   await says('1', 'once');
   run(sender, await enlist());
   await arrived.promise;
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     expect(complaints).toContain('outcome of a delivery could not be recorded');
-  }, 10_000);
+  });
   await database.query('alter table elsewhere rename to outbox');
-  await vi.waitFor(async () => expect(await states()).toEqual({ '1:once': 'sent' }), 10_000);
+  await eventually(async () => expect(await states()).toEqual({ '1:once': 'sent' }));
   expect(sender.sent).toEqual(['once']);
 });
 
@@ -173,13 +174,13 @@ test('an unknown outcome is told once, not repeated, and corrected when the send
   run(sender, owner);
   await began.promise;
   await database.query(`update worker set beat_at = beat_at - interval '1 minute'`);
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     await sweepDeliveries({ db: database.db, log }, sender);
     expect(await states()).toMatchObject({ '1:slow one': 'unknown' });
-  }, 20_000);
-  await vi.waitFor(async () => expect(await states()).toMatchObject({ '1:slow one:unknown': 'sent' }), 10_000);
+  });
+  await eventually(async () => expect(await states()).toMatchObject({ '1:slow one:unknown': 'sent' }));
   finish.resolve();
-  await vi.waitFor(async () => expect(await states()).toMatchObject({ '1:slow one': 'sent' }), 10_000);
+  await eventually(async () => expect(await states()).toMatchObject({ '1:slow one': 'sent' }));
   expect(sender.sent.filter((text) => text === 'slow one')).toHaveLength(1);
   expect(sender.sent.filter((text) => text.includes('may have been lost'))).toHaveLength(1);
 });

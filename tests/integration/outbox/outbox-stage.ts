@@ -1,9 +1,9 @@
 import { pino } from 'pino';
-import { vi } from 'vitest';
 import { newId } from '#core/kit/ids.ts';
 import { type NewMessage, putMessages } from '#core/outbox/put-messages.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import type { ScriptedPlatform } from '#tests/support/scripted-platform.ts';
 import { DeliveryLoop, type DeliveryLoopDeps } from '#workers/delivery/delivery-loop.ts';
 
@@ -75,11 +75,14 @@ export class OutboxStage implements AsyncDisposable {
 
   /** Waits until nothing is on its way any more. */
   async settled(timeout = 20_000): Promise<void> {
-    await vi.waitFor(async () => {
-      const [row] = await this.database.query<{ count: number }>(
-        `select count(*)::int as count from outbox where state in ('pending', 'sending')`,
-      );
-      if (row?.count !== 0) throw new Error(`still under way: ${JSON.stringify(await this.states())}`);
-    }, timeout);
+    await eventually(
+      async () => {
+        const [row] = await this.database.query<{ count: number }>(
+          `select count(*)::int as count from outbox where state in ('pending', 'sending')`,
+        );
+        if (row?.count !== 0) throw new Error(`still under way: ${JSON.stringify(await this.states())}`);
+      },
+      { timeout },
+    );
   }
 }

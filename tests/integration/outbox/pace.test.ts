@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { PlatformFailure, ScriptedPlatform } from '#tests/support/scripted-platform.ts';
 import { OutboxStage } from './outbox-stage.ts';
 
@@ -46,7 +47,7 @@ test('a room that is asked to wait holds up nobody else, and its final words lan
   };
   await stage.says('slow', 'patient');
   await stage.run(platform);
-  await vi.waitFor(() => expect(platform.calls).toHaveLength(1), 10_000);
+  await eventually(() => expect(platform.calls).toHaveLength(1));
   for (let index = 0; index < 5; index += 1) await stage.says('quick', `message ${index}`);
   await stage.says('slow', 'behind it');
   await stage.settled();
@@ -84,10 +85,10 @@ test('a refusal that is about the account holds up all of its rooms', async () =
   };
   await stage.says('a', 'first');
   await stage.run(platform);
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     const [pace] = await stage.database.query(`select 1 from delivery_pace where paused_until > clock_timestamp()`);
     expect(pace).toBeDefined();
-  }, 10_000);
+  });
   await stage.says('b', 'second');
   await stage.settled();
   const refused = platform.calls[0]?.at ?? 0;
@@ -121,7 +122,7 @@ test('final words go before previews of the same room, and do not wait for the i
   const platform = new ScriptedPlatform({ editIntervalMs: 5_000, sendIntervalMs: 20 });
   await stage.says('a', 'growing', { key: 'preview', importance: 'progress', isFinal: false, thread: '1' });
   await stage.run(platform);
-  await vi.waitFor(() => expect(platform.calls).toHaveLength(1), 10_000);
+  await eventually(() => expect(platform.calls).toHaveLength(1));
   await stage.says('a', 'growing more', { key: 'preview', importance: 'progress', isFinal: false, thread: '1' });
   await stage.says('a', 'the result', { thread: '2' });
   await stage.says('a', 'grown', { key: 'preview', thread: '1' });

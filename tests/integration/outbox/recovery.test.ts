@@ -1,6 +1,7 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { resend } from '#core/outbox/resend.ts';
 import { dropMessage, listUndelivered, resendMessage } from '#core/outbox/undelivered.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { PlatformFailure, ScriptedPlatform } from '#tests/support/scripted-platform.ts';
 import { sweepDeliveries } from '#workers/upkeep/sweep-deliveries.ts';
 import { OutboxStage } from './outbox-stage.ts';
@@ -24,13 +25,13 @@ test('a message of several parts goes on behind the parts that were posted, also
   const dead = await stage.enlist();
   await stage.says('a', 'one\n\ntwo\n\nthree', { key: 'm' });
   await stage.run(platform, { owner: dead });
-  await vi.waitFor(() => expect(platform.callsOf('send')).toHaveLength(3), 10_000);
-  await vi.waitFor(async () => expect((await rowOf('m'))['posted_ids']).toEqual(['1', '2']), 10_000);
+  await eventually(() => expect(platform.callsOf('send')).toHaveLength(3));
+  await eventually(async () => expect((await rowOf('m'))['posted_ids']).toEqual(['1', '2']));
   await stage.database.query(`update worker set beat_at = beat_at - interval '1 minute' where id = $1`, [dead]);
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     await sweepDeliveries({ db: stage.database.db, log: stage.log }, platform);
     expect((await rowOf('m'))['state']).toBe('pending');
-  }, 20_000);
+  });
   await stage.run(platform);
   await stage.settled();
   expect(platform.textsIn('a')).toEqual(['one', 'two', 'three']);
@@ -99,7 +100,7 @@ test('an unknown outcome is repeated under the same nonce, but not once the plat
 
   isLost = true;
   await stage.says('b', 'too late', { importance: 'result' });
-  await vi.waitFor(async () => expect((await rowOf('b:too late'))['state']).toBe('sent'), 10_000);
+  await eventually(async () => expect((await rowOf('b:too late'))['state']).toBe('sent'));
   const dead = await stage.enlist();
   await stage.database.query(
     `update outbox set state = 'sending', owner = $1, platform_ids = null, sending_since = clock_timestamp() - interval '5 minutes'
@@ -107,10 +108,10 @@ test('an unknown outcome is repeated under the same nonce, but not once the plat
     [dead],
   );
   await stage.database.query(`update worker set beat_at = beat_at - interval '1 minute' where id = $1`, [dead]);
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     await sweepDeliveries({ db: stage.database.db, log: stage.log }, platform);
     expect((await rowOf('b:too late'))['state']).toBe('unknown');
-  }, 20_000);
+  });
 });
 
 test('where nothing can be asked, an unknown message is listed, told once, and sent again only when a person says so', async () => {
@@ -123,7 +124,7 @@ test('where nothing can be asked, an unknown message is listed, told once, and s
   };
   await stage.says('a', 'perhaps');
   const loop = await stage.run(platform);
-  await vi.waitFor(() => expect(platform.textsIn('a')).toHaveLength(1), 10_000);
+  await eventually(() => expect(platform.textsIn('a')).toHaveLength(1));
   expect(platform.textsIn('a')).toEqual([expect.stringContaining('may have been lost')]);
   expect(await listUndelivered(stage.database.db)).toEqual([
     expect.objectContaining({ threadKey: 'telegram:7:a:-', state: 'unknown', text: 'perhaps' }),
@@ -217,7 +218,7 @@ test('a refused token is noted once, and what is to be said waits for a valid on
       notes.push(reason);
     },
   });
-  await vi.waitFor(() => expect(notes).toEqual(['token revoked']), 10_000);
+  await eventually(() => expect(notes).toEqual(['token revoked']));
   const callsBefore = platform.calls.length;
   loop.nudge();
   await stage.says('d', 'kept');
@@ -241,21 +242,19 @@ test('a message that always fails is overtaken after a while, listed, and still 
   await stage.says('a', 'poison');
   await stage.says('b', 'well');
   const loop = await stage.run(platform);
-  await vi.waitFor(async () => expect((await rowOf('a:poison'))['attempts']).toBeGreaterThanOrEqual(3), 10_000);
+  await eventually(async () => expect((await rowOf('a:poison'))['attempts']).toBeGreaterThanOrEqual(3));
   await stage.says('a', 'behind it');
   await new Promise((resolve) => setTimeout(resolve, 200));
   expect(platform.textsIn('a')).toEqual([]);
   // Three minutes later.
   await stage.database.query(`update outbox set attempts = 5, first_failed_at = first_failed_at - interval '3 minutes'
     where key = 'a:poison' and first_failed_at is not null`);
-  await vi.waitFor(() => expect(platform.textsIn('a')).toEqual(['behind it']), 10_000);
+  await eventually(() => expect(platform.textsIn('a')).toEqual(['behind it']));
   // Between two tries it is listed as failing; in the moment of one it is being sent.
-  await vi.waitFor(
-    async () =>
-      expect(await listUndelivered(stage.database.db)).toEqual([
-        expect.objectContaining({ text: 'poison', state: 'failing', reason: 'retry: as planned' }),
-      ]),
-    10_000,
+  await eventually(async () =>
+    expect(await listUndelivered(stage.database.db)).toEqual([
+      expect.objectContaining({ text: 'poison', state: 'failing', reason: 'retry: as planned' }),
+    ]),
   );
   isBroken = false;
   loop.nudge();
@@ -272,9 +271,9 @@ test('while the platform is away for everybody, nobody is overtaken', async () =
   await stage.says('a', 'first');
   await stage.says('a', 'second');
   await stage.run(platform);
-  await vi.waitFor(async () => expect((await rowOf('a:first'))['attempts']).toBeGreaterThanOrEqual(5), 10_000);
+  await eventually(async () => expect((await rowOf('a:first'))['attempts']).toBeGreaterThanOrEqual(5));
   await stage.database.query(`update outbox set first_failed_at = first_failed_at - interval '3 minutes'`);
-  await vi.waitFor(async () => expect((await rowOf('a:first'))['attempts']).toBeGreaterThanOrEqual(8), 10_000);
+  await eventually(async () => expect((await rowOf('a:first'))['attempts']).toBeGreaterThanOrEqual(8));
   isAway = false;
   await stage.settled();
   expect(platform.textsIn('a')).toEqual(['first', 'second']);

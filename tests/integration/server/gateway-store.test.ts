@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { consoleConversation } from '#bots/console/console-raw.ts';
 import { type FeedNote, HostedFeed } from '#bots/hosted/hosted-feed.ts';
 import { systemClock } from '#core/kit/clock.ts';
@@ -8,6 +8,7 @@ import { threadKey } from '#core/sessions/origin.ts';
 import { ensureSession, ensureThread } from '#core/sessions/session-store.ts';
 import { openGatewayReads } from '#server/gateway-store.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 
 let database: TestDatabase;
 const stop = new AbortController();
@@ -21,7 +22,7 @@ beforeAll(async () => {
   const feed = new HostedFeed({ databaseUrl: database.url, clock: systemClock, log: pino({ level: 'silent' }) });
   feed.subscribe(key, (note) => notes.push(note));
   feeding = feed.run(stop.signal);
-  await vi.waitFor(() => expect(feed.isListening).toBe(true));
+  await eventually(() => expect(feed.isListening).toBe(true));
 });
 afterAll(async () => {
   stop.abort();

@@ -1,9 +1,9 @@
 import { pino } from 'pino';
-import { vi } from 'vitest';
 import type { RawEvent } from '#bots/channel.ts';
 import { SlackChannel } from '#bots/slack/slack-channel.ts';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { FakeSlack, type FakeSlackOptions } from '../../fakes/slack/fake-slack.ts';
 import { serveRoutes } from './serve-routes.ts';
 
@@ -99,7 +99,7 @@ export class SlackStage implements AsyncDisposable {
   }
 
   async until(probe: () => boolean, timeoutMs = 8_000): Promise<void> {
-    await vi.waitFor(
+    await eventually(
       () => {
         if (!probe()) throw new Error(`not yet; health ${JSON.stringify(this.channel.health())}`);
       },

@@ -1,8 +1,9 @@
 import { pino } from 'pino';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { EventReceiver } from '#bots/receive-events.ts';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
 import { markEvent } from '#core/inbox/inbox-store.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { group, person, TelegramStage } from '../../support/telegram-stage.ts';
 
@@ -42,7 +43,7 @@ describe('what comes from Telegram, in which order and how often', () => {
     return stop;
   };
   const count = async (expected: number) =>
-    await vi.waitFor(() => expect(routed.length).toBe(expected), { timeout: 10_000, interval: 20 });
+    await eventually(() => expect(routed.length).toBe(expected), { interval: 20 });
   const states = async () =>
     (await database.query<{ state: string }>('select state from inbox order by id')).map(({ state }) => state).sort();
   const files = (event: InboundEvent | undefined) =>
@@ -111,14 +112,11 @@ describe('what comes from Telegram, in which order and how often', () => {
       const dying = connect(async () => await new Promise<never>(() => undefined));
       stage.fake.people.sendsAlbum(person, person, 'look', five);
       // The pieces are joined, and then nothing comes after.
-      await vi.waitFor(
-        async () => expect(await states()).toEqual(['ignored', 'ignored', 'ignored', 'ignored', 'pending']),
-        {
-          timeout: 10_000,
-        },
+      await eventually(async () =>
+        expect(await states()).toEqual(['ignored', 'ignored', 'ignored', 'ignored', 'pending']),
       );
       stage.fake.people.sendsAlbum(group, person, '@switchyard_bot held', five);
-      await vi.waitFor(async () => expect((await states()).length).toBe(10), { timeout: 10_000 });
+      await eventually(async () => expect((await states()).length).toBe(10));
       dying.abort();
       works = [];
       start();
@@ -141,7 +139,7 @@ describe('what comes from Telegram, in which order and how often', () => {
       start();
       start();
       await count(1);
-      await vi.waitFor(async () => expect((await states()).filter((state) => state === 'pending')).toEqual([]));
+      await eventually(async () => expect((await states()).filter((state) => state === 'pending')).toEqual([]));
       expect(routed.map(files)).toEqual([5]);
     });
   });

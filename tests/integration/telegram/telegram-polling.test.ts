@@ -1,7 +1,8 @@
 import { pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RawEvent } from '#bots/channel.ts';
 import { TelegramChannel } from '#bots/telegram/telegram-channel.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { FakeTelegram } from '../../fakes/telegram/fake-telegram.ts';
 
 const person = 501;
@@ -30,7 +31,7 @@ describe('Telegram long polling', () => {
     return { stop, done };
   };
   const becomes = (channel: TelegramChannel, state: string) =>
-    vi.waitFor(() => expect(channel.health().state).toBe(state), { timeout: 20_000, interval: 10 });
+    eventually(() => expect(channel.health().state).toBe(state), { interval: 10 });
   const texts = (channel: TelegramChannel) =>
     stored
       .flatMap(({ raw }) => channel.normalise(raw))
@@ -63,10 +64,10 @@ describe('Telegram long polling', () => {
       await committed;
     });
     fake.people.says(person, person, 'hold me');
-    await vi.waitFor(() => expect(stored.length).toBe(1));
+    await eventually(() => expect(stored.length).toBe(1));
     expect(fake.updates.pending).toBe(1);
     commit();
-    await vi.waitFor(() => expect(fake.updates.pending).toBe(0));
+    await eventually(() => expect(fake.updates.pending).toBe(0));
   });
 
   it('a restart after a crash between fetching and storing loses nothing', async () => {
@@ -77,14 +78,14 @@ describe('Telegram long polling', () => {
     await fake.waitFor(() => fake.updates.deliveredAt.size === 1);
     const next = make();
     run(next);
-    await vi.waitFor(() => expect(texts(next)).toEqual(['survive']), { timeout: 10_000 });
+    await eventually(() => expect(texts(next)).toEqual(['survive']));
   });
 
   it('what was stored is confirmed on the way out', async () => {
     const channel = make();
     const { stop, done } = run(channel);
     fake.people.says(person, person, 'last words');
-    await vi.waitFor(() => expect(stored.length).toBe(1));
+    await eventually(() => expect(stored.length).toBe(1));
     stop.abort();
     await done;
     expect(fake.updates.pending).toBe(0);
@@ -95,9 +96,9 @@ describe('Telegram long polling', () => {
     const channel = make();
     run(channel);
     fake.people.says(person, person, 'echo');
-    await vi.waitFor(() => expect(stored.length).toBe(1));
+    await eventually(() => expect(stored.length).toBe(1));
     fake.updates.repeat();
-    await vi.waitFor(() => expect(stored.length).toBe(2));
+    await eventually(() => expect(stored.length).toBe(2));
     expect(stored[1]?.dedupKey).toBe(stored[0]?.dedupKey);
   });
 
@@ -105,7 +106,7 @@ describe('Telegram long polling', () => {
     for (let index = 0; index < 10_000; index += 1) fake.people.says(person, person, `message ${index}`);
     const channel = make();
     run(channel);
-    await vi.waitFor(() => expect(stored.length).toBe(10_000), { timeout: 30_000 });
+    await eventually(() => expect(stored.length).toBe(10_000));
     const ids = stored.map((event) => Number(event.dedupKey));
     expect(ids.every((id, index) => index === 0 || id === (ids[index - 1] ?? 0) + 1)).toBe(true);
   });
@@ -120,7 +121,7 @@ describe('Telegram long polling', () => {
     fake.people.says(person, person, 'during the outage');
     await fake.listen(port);
     await becomes(channel, 'connected');
-    await vi.waitFor(() => expect(texts(channel)).toEqual(['during the outage']), { timeout: 10_000 });
+    await eventually(() => expect(texts(channel)).toEqual(['during the outage']));
   });
 
   it.each([
@@ -134,7 +135,7 @@ describe('Telegram long polling', () => {
     const channel = make();
     run(channel);
     fake.people.says(person, person, 'through');
-    await vi.waitFor(() => expect(texts(channel)).toEqual(['through']), { timeout: 15_000 });
+    await eventually(() => expect(texts(channel)).toEqual(['through']));
   });
 
   it('a wrong token halts the channel with a line that says what to do', async () => {
@@ -179,13 +180,11 @@ describe('Telegram long polling', () => {
     await becomes(first, 'connected');
     await fake.waitFor(() => fake.callsOf('getUpdates').length >= 2);
     run(second);
-    await vi.waitFor(() => expect([first.health().state, second.health().state]).toContain('standby'), {
-      timeout: 10_000,
-    });
+    await eventually(() => expect([first.health().state, second.health().state]).toContain('standby'));
     stop.abort();
     await becomes(second, 'connected');
     fake.people.says(person, person, 'who hears me?');
-    await vi.waitFor(() => expect(texts(second)).toContain('who hears me?'), { timeout: 15_000 });
+    await eventually(() => expect(texts(second)).toContain('who hears me?'));
   });
 
   it('a webhook that was set meanwhile is removed and polling goes on', async () => {
@@ -195,7 +194,7 @@ describe('Telegram long polling', () => {
     const description = "Conflict: can't use getUpdates method while webhook is active";
     fake.faults.next('getUpdates', { kind: 'status', code: 409, description });
     fake.people.says(person, person, 'wake the held poll');
-    await fake.waitFor(() => fake.callCounts.get('deleteWebhook') === 2, 15_000);
+    await fake.waitFor(() => fake.callCounts.get('deleteWebhook') === 2);
     await becomes(channel, 'connected');
   });
 
@@ -206,7 +205,7 @@ describe('Telegram long polling', () => {
     fake.people.update({ poll_answer: { poll_id: '1' } });
     fake.people.update({ message: { message_id: 1, something: 'new' } });
     fake.people.says(person, person, 'still here');
-    await vi.waitFor(() => expect(texts(channel)).toEqual(['still here']), { timeout: 10_000 });
+    await eventually(() => expect(texts(channel)).toEqual(['still here']));
     const asked = fake.callsOf('getUpdates').map((call) => call.params['allowed_updates']);
     expect(asked[0]).toEqual([
       'message',
@@ -237,7 +236,7 @@ describe('Telegram long polling', () => {
     fake.people.saysAnonymously(group, 'approve');
     fake.people.migrates(group, -200);
     run(channel);
-    await vi.waitFor(() => expect(stored.length).toBe(13), { timeout: 10_000 });
+    await eventually(() => expect(stored.length).toBe(13));
     expect(stored.flatMap(({ raw }) => channel.normalise(raw))).toMatchObject([
       {
         type: 'message',

@@ -261,7 +261,7 @@ describe('what Telegram refuses', () => {
     await using short = await TelegramStage.open({ draftMs: 100 });
     await short.channel.draft(short.dm, 7, 'half an answer');
     expect(short.fake.liveDraft(person)).toMatchObject({ text: 'half an answer' });
-    await expect.poll(() => short.fake.liveDraft(person), { timeout: 5_000 }).toBeUndefined();
+    await expect.poll(() => short.fake.liveDraft(person)).toBeUndefined();
     expect(short.fake.said(person)).toEqual([]);
     await short.channel.draft(short.dm, 7, 'half an answer, and more');
     await short.channel.send(short.dm, markdown('the answer'), 'o1');

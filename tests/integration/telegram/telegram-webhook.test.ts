@@ -1,7 +1,8 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RawEvent } from '#bots/channel.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { group, person, TelegramStage } from '../../support/telegram-stage.ts';
 
 const secret = 'a-Secret_of-tests';
@@ -20,7 +21,7 @@ describe('Telegram by web hook', () => {
       .flatMap(({ raw }) => stage.channel.normalise(raw))
       .flatMap((event) => (event.type === 'message' ? [event.text] : []));
   const becomes = async (state: string) =>
-    await vi.waitFor(() => expect(stage.channel.health().state).toBe(state), { timeout: 10_000, interval: 10 });
+    await eventually(() => expect(stage.channel.health().state).toBe(state), { interval: 10 });
   const run = async () => {
     stop = new AbortController();
     running = stage.channel.run(async (events) => {
@@ -75,7 +76,7 @@ describe('Telegram by web hook', () => {
       drop_pending_updates: false,
       allowed_updates: expect.arrayContaining(['message', 'callback_query', 'message_reaction', 'my_chat_member']),
     });
-    await vi.waitFor(() => expect(texts()).toEqual(['before']), { timeout: 5_000 });
+    await eventually(() => expect(texts()).toEqual(['before']));
     expect(stage.fake.callCounts.get('getUpdates')).toBeUndefined();
   });
 
@@ -83,7 +84,7 @@ describe('Telegram by web hook', () => {
     await run();
     refusals = 2;
     stage.fake.people.says(person, person, 'keep me');
-    await vi.waitFor(() => expect(texts()).toEqual(['keep me']), { timeout: 5_000 });
+    await eventually(() => expect(texts()).toEqual(['keep me']));
     expect(stage.fake.state.webhook.statuses).toEqual([503, 503, 200]);
     await becomes('connected');
     expect(stage.fake.updates.pending).toBe(0);
@@ -132,7 +133,7 @@ describe('Telegram by web hook', () => {
   it('both announcements of a moved group have one key', async () => {
     await run();
     stage.fake.people.migrates(group, -200);
-    await vi.waitFor(() => expect(stored.length).toBe(2), { timeout: 5_000 });
+    await eventually(() => expect(stored.length).toBe(2));
     expect(new Set(stored.map(({ dedupKey }) => dedupKey)).size).toBe(1);
   });
 
@@ -140,8 +141,8 @@ describe('Telegram by web hook', () => {
     await using wrong = await TelegramStage.open({ webhook: { url: 'http://bots.example', secret } });
     const end = new AbortController();
     const done = wrong.channel.run(async () => undefined, end.signal);
-    await vi.waitFor(() => expect(wrong.channel.health().state).toBe('disconnected'), { timeout: 5_000 });
-    await vi.waitFor(() => expect(wrong.channel.health().detail).toMatch(/HTTPS URL.*SWITCHYARD_PUBLIC_URL/));
+    await eventually(() => expect(wrong.channel.health().state).toBe('disconnected'));
+    await eventually(() => expect(wrong.channel.health().detail).toMatch(/HTTPS URL.*SWITCHYARD_PUBLIC_URL/));
     await wrong.fake.waitFor(() => (wrong.fake.callCounts.get('setWebhook') ?? 0) >= 2);
     end.abort();
     await done;
@@ -152,10 +153,10 @@ describe('Telegram by web hook', () => {
     await using polling = await TelegramStage.open({ apiRoot: stage.fake.apiRoot });
     const end = new AbortController();
     const done = polling.channel.run(async (events) => void stored.push(...events), end.signal);
-    await vi.waitFor(() => expect(polling.channel.health().state).toBe('connected'), { timeout: 5_000 });
+    await eventually(() => expect(polling.channel.health().state).toBe('connected'));
     expect(stage.fake.state.webhook.isActive).toBe(false);
     stage.fake.people.says(person, person, 'polled');
-    await vi.waitFor(() => expect(texts()).toEqual(['polled']), { timeout: 5_000 });
+    await eventually(() => expect(texts()).toEqual(['polled']));
     end.abort();
     await done;
     await using revoked = await TelegramStage.open({
@@ -164,7 +165,7 @@ describe('Telegram by web hook', () => {
     });
     const halt = new AbortController();
     const halted = revoked.channel.run(async () => undefined, halt.signal);
-    await vi.waitFor(() => expect(revoked.channel.health().state).toBe('halted'), { timeout: 5_000 });
+    await eventually(() => expect(revoked.channel.health().state).toBe('halted'));
     expect(revoked.channel.health().detail).toMatch(/does not accept the bot token/);
     halt.abort();
     await halted;

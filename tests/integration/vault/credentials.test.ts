@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pino } from 'pino';
-import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '#core/kit/clock.ts';
 import { ensureOperator } from '#core/people/ensure-operator.ts';
 import { createRedactor } from '#core/redaction/create-redactor.ts';
@@ -16,6 +16,7 @@ import { rotateMaster } from '#core/vault/rotate-master.ts';
 import { SecretWatch } from '#core/vault/secret-watch.ts';
 import { changeScope, type SetBy, setSecret } from '#core/vault/set-secret.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 
 const log = pino({ level: 'silent' });
 const value = 'vault-value-0123456789';
@@ -284,13 +285,13 @@ test('a process learns of a new, a changed and a removed secret from another one
   const stop = new AbortController();
   const running = watch.run(stop.signal);
   await set('heard_token');
-  await vi.waitFor(() => expect(redactor.text(value)).toBe('[redacted: heard_token]'));
+  await eventually(() => expect(redactor.text(value)).toBe('[redacted: heard_token]'));
   await set('heard_token', 'the-second-value');
-  await vi.waitFor(() => expect(redactor.text('the-second-value')).toBe('[redacted: heard_token]'));
+  await eventually(() => expect(redactor.text('the-second-value')).toBe('[redacted: heard_token]'));
   // It was in use a moment ago, and is still no one's business.
   expect(redactor.text(value)).toBe('[redacted: heard_token]');
   await database.db.transaction().execute(async (tx) => await removeSecret(tx, 'heard_token', by));
-  await vi.waitFor(() => expect(redactor.text('the-second-value')).toBe('the-second-value'));
+  await eventually(() => expect(redactor.text('the-second-value')).toBe('the-second-value'));
   stop.abort();
   await running;
 });

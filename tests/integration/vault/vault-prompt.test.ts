@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Command } from 'commander';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import type { CliDeps } from '#cli/cli-deps.ts';
 import { openQuestions } from '#cli/questions.ts';
 import { addVault } from '#cli/vault.ts';
@@ -10,6 +10,7 @@ import { createSecretBook } from '#core/redaction/secret-book.ts';
 import { openFileKek } from '#core/vault/file-kek.ts';
 import { openCredentials } from '#core/vault/open-credentials.ts';
 import { openTestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openFakeTerminal } from '#tests/support/fake-terminal.ts';
 
 const value = 'Xq7-at-terminal-0123';
@@ -31,7 +32,7 @@ test('at a terminal the value is asked for and not shown', async () => {
   addVault(program, deps);
   const line = ['vault', 'set', 'typed_token', '--agent', 'assistant', '--host', 'api.example.org'];
   const running = program.parseAsync(line, { from: 'user' });
-  await vi.waitFor(() => expect(terminal.raw()).toContain('Value of typed_token (not shown): '));
+  await eventually(() => expect(terminal.raw()).toContain('Value of typed_token (not shown): '));
   terminal.type(`${value}\r`);
   await running;
   expect(terminal.raw()).toContain('Kept: typed_token, version 1.');

@@ -21,7 +21,7 @@ describeChannel('web', ['edits', 'deletes', 'buttons', 'files', 'repeats', 'forg
   /** A page keeps its key and tries again until its message is accepted. */
   const submit = async (raw: WebRaw): Promise<void> => {
     last = raw;
-    await expect.poll(() => channel.submit(raw).then(() => 'accepted', String), { timeout: 5_000 }).toBe('accepted');
+    await expect.poll(() => channel.submit(raw).then(() => 'accepted', String)).toBe('accepted');
   };
   const base = () => ({
     key: newId(),

@@ -54,7 +54,7 @@ describe('the page in a real browser', () => {
 
   async function connected(page: Page): Promise<void> {
     const state = `document.querySelector('#connection')?.textContent ?? 'loading'`;
-    await expect.poll(() => page.evaluate(state), { timeout: 15_000 }).toBe('');
+    await expect.poll(() => page.evaluate(state)).toBe('');
   }
 
   async function says(page: Page, text: string): Promise<InboundEvent['conversation']> {
@@ -62,7 +62,7 @@ describe('the page in a real browser', () => {
     await page.evaluate(`document.querySelector('#text').focus()`);
     await page.type(text);
     await page.key('Enter');
-    await expect.poll(() => events.length, { timeout: 5_000 }).toBe(before + 1);
+    await expect.poll(() => events.length).toBe(before + 1);
     return events.at(-1)?.conversation ?? Promise.reject(new Error('nothing was said'));
   }
 
@@ -73,7 +73,7 @@ describe('the page in a real browser', () => {
     const conversation = await says(page, hostile);
     await stage.turn(conversation, 'started');
     await stage.channel.draft(conversation, 5, hostile);
-    await expect.poll(() => page.text('#live'), { timeout: 5_000 }).toContain('owned');
+    await expect.poll(() => page.text('#live')).toContain('owned');
     await stage.channel.send(conversation, { ...markdown(hostile), draftId: 5 }, 'hostile');
     await stage.channel.send(
       conversation,
@@ -97,7 +97,7 @@ describe('the page in a real browser', () => {
       },
       'hostile-2',
     );
-    await expect.poll(() => page.text('#log'), { timeout: 5_000 }).toContain('{{7*7}}');
+    await expect.poll(() => page.text('#log')).toContain('{{7*7}}');
     await expect.poll(() => page.evaluate(`document.querySelectorAll('#log .file').length`)).toBe(1);
     const found = await page.evaluate(`({
       owned: window.owned ?? 0,
@@ -125,10 +125,10 @@ describe('the page in a real browser', () => {
     const page = await open();
     const conversation = await says(page, 'before');
     await stage.channel.send(conversation, markdown('first answer'), 'r1');
-    await expect.poll(() => page.text('#log'), { timeout: 5_000 }).toContain('first answer');
+    await expect.poll(() => page.text('#log')).toContain('first answer');
     await stage.restart();
     await stage.channel.send(conversation, markdown('second answer'), 'r2');
-    await expect.poll(() => page.text('#log'), { timeout: 20_000 }).toContain('second answer');
+    await expect.poll(() => page.text('#log')).toContain('second answer');
     expect((await page.text('#log')).match(/second answer/g)).toHaveLength(1);
     expect((await page.text('#log')).match(/first answer/g)).toHaveLength(1);
   });
@@ -139,10 +139,10 @@ describe('the page in a real browser', () => {
     await page.evaluate(`document.querySelector('#text').focus()`);
     await page.type('do not lose me');
     await page.key('Enter');
-    await expect.poll(() => page.text('#problem'), { timeout: 5_000 }).toContain('try again');
+    await expect.poll(() => page.text('#problem')).toContain('try again');
     expect(await page.evaluate(`document.querySelector('#text').value`)).toBe('do not lose me');
     await page.key('Enter');
-    await expect.poll(() => events.length, { timeout: 5_000 }).toBe(1);
+    await expect.poll(() => events.length).toBe(1);
     await expect.poll(() => page.text('#log')).toContain('do not lose me');
     expect((await page.text('#log')).match(/do not lose me/g)).toHaveLength(1);
     expect(await page.evaluate(`document.querySelector('#text').value`)).toBe('');
@@ -152,18 +152,18 @@ describe('the page in a real browser', () => {
     const page = await open();
     const conversation = await says(page, 'may I?');
     await stage.turn(conversation, 'started');
-    await expect.poll(() => page.text('#busy'), { timeout: 5_000 }).toBe('Working…');
+    await expect.poll(() => page.text('#busy')).toBe('Working…');
     await page.click('#stop');
-    await expect.poll(() => events.at(-1)?.type, { timeout: 5_000 }).toBe('stop');
+    await expect.poll(() => events.at(-1)?.type).toBe('stop');
     await stage.channel.draft(conversation, 9, 'Half a **sent');
-    await expect.poll(() => page.text('#live'), { timeout: 5_000 }).toBe('Half a sent');
+    await expect.poll(() => page.text('#live')).toBe('Half a sent');
     const buttons = { type: 'buttons' as const, rows: [[{ label: 'Deny with reason', token: 'v1.reason' }]] };
     await stage.channel.send(
       conversation,
       { parts: [{ type: 'markdown', markdown: 'Done.' }, buttons], draftId: 9 },
       'b1',
     );
-    await expect.poll(() => page.text('#live'), { timeout: 5_000 }).toBe('');
+    await expect.poll(() => page.text('#live')).toBe('');
     stage.onEvent = async (event) => {
       events.push(event);
       if (event.type !== 'action') return;
@@ -175,11 +175,11 @@ describe('the page in a real browser', () => {
       });
     };
     await page.click('#log .buttons button');
-    await expect.poll(() => page.text('#dialog'), { timeout: 5_000 }).toContain('Why not?');
+    await expect.poll(() => page.text('#dialog')).toContain('Why not?');
     await page.type('Too risky');
     await page.click('#submit');
     await expect
-      .poll(() => events.at(-1), { timeout: 5_000 })
+      .poll(() => events.at(-1))
       .toMatchObject({
         type: 'form',
         token: 'form.1',
@@ -191,10 +191,10 @@ describe('the page in a real browser', () => {
       isAlert: true,
     });
     await stage.channel.edit(conversation, { ids: ['b1'] }, markdown('Denied by you.'), 'b1');
-    await expect.poll(() => page.text('#log'), { timeout: 5_000 }).toContain('Denied by you.');
+    await expect.poll(() => page.text('#log')).toContain('Denied by you.');
     expect(await page.evaluate(`document.querySelectorAll('#log .buttons').length`)).toBe(0);
     await stage.channel.delete(conversation, { ids: ['b1'] });
-    await expect.poll(() => page.text('#log'), { timeout: 5_000 }).not.toContain('Denied by you.');
+    await expect.poll(() => page.text('#log')).not.toContain('Denied by you.');
     expect(page.problems).toEqual([]);
   });
 
@@ -213,7 +213,7 @@ describe('the page in a real browser', () => {
     await page.key('Enter', { shift: true });
     await page.type('line two');
     await page.key('Enter');
-    await expect.poll(() => events.at(-1), { timeout: 5_000 }).toMatchObject({ type: 'command', name: 'help' });
+    await expect.poll(() => events.at(-1)).toMatchObject({ type: 'command', name: 'help' });
     const nameless = await page.evaluate(`[...document.querySelectorAll('button, input, textarea, a')]
       .filter((element) => !(element.innerText || element.textContent.trim() || element.getAttribute('aria-label') ||
         element.labels?.[0]?.innerText || element.labels?.[0]?.textContent.trim())).map((element) => element.outerHTML)`);
@@ -237,7 +237,7 @@ describe('the page in a real browser', () => {
       `w${size.width}`,
     );
     await stage.turn(conversation, 'waiting', { waitingFor: 'approval' });
-    await expect.poll(() => page.text('#log'), { timeout: 5_000 }).toContain('example.com');
+    await expect.poll(() => page.text('#log')).toContain('example.com');
     const box = await page.evaluate(`({
       page: document.documentElement.scrollWidth - innerWidth,
       scroll: document.querySelector('#scroll').scrollWidth - document.querySelector('#scroll').clientWidth,
@@ -257,30 +257,30 @@ describe('the page in a real browser', () => {
     const paragraph = 'Once upon a time there was a very long story.\n\n'.repeat(30);
     await stage.channel.send(conversation, markdown(paragraph), 'story-1');
     const left = `(() => { const box = document.querySelector('#scroll'); return box.scrollHeight - box.scrollTop - box.clientHeight; })()`;
-    await expect.poll(() => page.text('#log'), { timeout: 5_000 }).toContain('Once upon a time');
+    await expect.poll(() => page.text('#log')).toContain('Once upon a time');
     await expect.poll(() => page.evaluate(left)).toBeLessThan(5);
     await stage.turn(conversation, 'started');
     await stage.channel.draft(conversation, 4, paragraph);
-    await expect.poll(() => page.text('#live'), { timeout: 5_000 }).toContain('Once upon a time');
+    await expect.poll(() => page.text('#live')).toContain('Once upon a time');
     await expect.poll(() => page.evaluate(left)).toBeLessThan(5);
     await page.evaluate(`document.querySelector('#scroll').scrollTop = 100`);
     await stage.channel.send(conversation, { ...markdown('The end.'), draftId: 4 }, 'story-2');
-    await expect.poll(() => page.text('#log'), { timeout: 5_000 }).toContain('The end.');
+    await expect.poll(() => page.text('#log')).toContain('The end.');
     expect(await page.evaluate(`document.querySelector('#scroll').scrollTop`)).toBe(100);
   });
 
   it('conversations are listed, and a new one begins empty', async () => {
     const page = await open();
     await says(page, 'the first conversation of this test');
-    await expect.poll(() => page.text('#threads'), { timeout: 5_000 }).toContain('the first conversation of this test');
+    await expect.poll(() => page.text('#threads')).toContain('the first conversation of this test');
     await page.click('#new');
     await expect.poll(() => page.text('#log')).toBe('');
     await connected(page);
     await says(page, 'the second conversation of this test');
-    await expect.poll(() => page.text('#threads'), { timeout: 5_000 }).toContain('the second conversation');
+    await expect.poll(() => page.text('#threads')).toContain('the second conversation');
     const first = `[...document.querySelectorAll('#threads a')].find((link) => link.textContent.includes('the first conversation'))`;
     await page.evaluate(`${first}.click()`);
-    await expect.poll(() => page.text('#log'), { timeout: 5_000 }).toContain('the first conversation');
+    await expect.poll(() => page.text('#log')).toContain('the first conversation');
     expect(await page.text('#log')).not.toContain('the second');
     expect(await page.evaluate(`${first}.getAttribute('aria-current')`)).toBe('page');
   });

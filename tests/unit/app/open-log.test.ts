@@ -5,6 +5,7 @@ import { expect, test, vi } from 'vitest';
 import { openLog } from '#app/open-log.ts';
 import { openRedaction } from '#app/open-redaction.ts';
 import { AppError } from '#core/kit/errors.ts';
+import { eventually } from '#tests/support/eventually.ts';
 
 const value = 'log-"secret"-0123456789';
 const awsKey = `AKIA${'IOSFODNN7EXAMPLE'}`;
@@ -21,7 +22,7 @@ test('a line is written without secrets, whichever field, message or stack they 
     .warn({ err: new AppError('config.invalid', `with ${value}`, { cause }) }, `said ${value}`);
   log.info({ turnId: '0192f0c0-1111-7222-8333-444455556666' }, 'untouched');
   const file = path.join(dataDir, 'switchyard.log');
-  await vi.waitFor(() => expect(existsSync(file) && readFileSync(file, 'utf8')).toContain('untouched'));
+  await eventually(() => expect(existsSync(file) && readFileSync(file, 'utf8')).toContain('untouched'));
   const shown = said.mock.calls.map(([text]) => String(text)).join('');
   said.mockRestore();
   const written = readFileSync(file, 'utf8');

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { toolNames } from '#app/compose/tools.ts';
 import { loadProjectAgents } from '#app/load-project-agents.ts';
 import { defaultPrompt, defaultTools, renderAgentFile } from '#cli/agent-template.ts';
@@ -9,6 +9,7 @@ import { type AgentWishes, createAgent } from '#cli/create-agent.ts';
 import { ExitCode } from '#cli/exit-code.ts';
 import { openQuestions } from '#cli/questions.ts';
 import { parseAgent } from '#core/agents/parse-agent.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openFakeTerminal } from '#tests/support/fake-terminal.ts';
 
 let folder: string;
@@ -155,12 +156,12 @@ test('at a terminal it asks for what was not given, and again after a slip', asy
   const terminal = openFakeTerminal();
   const created = create('reviewer', { model: 'demo' }, terminal);
   const answer = async (question: string, text: string) => {
-    await vi.waitFor(() => expect(terminal.text()).toContain(question));
+    await eventually(() => expect(terminal.text()).toContain(question));
     terminal.type(`${text}\r`);
   };
   await answer('What is it for?', 'Reads pull requests.');
   await answer('Which tools? [read_file, list_files, search_files]', 'read_fil');
-  await vi.waitFor(() => expect(terminal.text()).toContain('did you mean "read_file"?'));
+  await eventually(() => expect(terminal.text()).toContain('did you mean "read_file"?'));
   await answer('Which tools?', 'read_file');
   await answer('Its instructions', '');
   await created;
@@ -179,7 +180,7 @@ test.each([
 ])('%s at a question ends the command and writes nothing', async (_name, key) => {
   const terminal = openFakeTerminal();
   const created = create('reviewer', {}, terminal);
-  await vi.waitFor(() => expect(terminal.text()).toContain('What is it for?'));
+  await eventually(() => expect(terminal.text()).toContain('What is it for?'));
   terminal.type(key);
   await expect(created).rejects.toEqual(new ExitCode(130));
   expect(written()).toEqual([]);

@@ -1,4 +1,5 @@
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { type Painter, PreviewPump } from '#workers/delivery/preview-pump.ts';
 
 function painter(isFirst: boolean, paint: () => Promise<void>): Painter {
@@ -12,7 +13,7 @@ test('what is asked for while it waits is painted once', async () => {
     painted += 1;
   });
   for (let index = 0; index < 50; index += 1) pump.ask(one, 30);
-  await vi.waitFor(() => expect(painted).toBe(1));
+  await eventually(() => expect(painted).toBe(1));
   pump.ask(one, 5);
   pump.forget(one);
   await new Promise((resolve) => setTimeout(resolve, 40));
@@ -32,10 +33,10 @@ test('a thousand previews keep to the bound, and those nobody has seen yet go fi
       0,
     );
   }
-  await vi.waitFor(() => expect(order.filter((isFirst) => isFirst)).toHaveLength(50), 2000);
+  await eventually(() => expect(order.filter((isFirst) => isFirst)).toHaveLength(50));
   expect(performance.now() - startedAt).toBeLessThan(500);
   expect(order.slice(0, 40)).toEqual(Array.from({ length: 40 }, () => true));
-  await vi.waitFor(() => expect(order).toHaveLength(1000), { timeout: 10_000, interval: 20 });
+  await eventually(() => expect(order).toHaveLength(1000), { interval: 20 });
   expect(performance.now() - startedAt).toBeGreaterThan(1500);
 });
 
@@ -52,9 +53,9 @@ test('a platform that hangs holds up only so many calls, and none of the others 
       0,
     );
   }
-  await vi.waitFor(() => expect(begun).toBeGreaterThanOrEqual(40), 2000);
+  await eventually(() => expect(begun).toBeGreaterThanOrEqual(40));
   await new Promise((resolve) => setTimeout(resolve, 100));
   expect(begun).toBeLessThan(60);
   hang.resolve();
-  await vi.waitFor(() => expect(begun).toBe(100), 3000);
+  await eventually(() => expect(begun).toBe(100));
 });

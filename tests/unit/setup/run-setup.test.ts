@@ -84,7 +84,7 @@ const deps = (isTerminal = true) => ({
 async function answers(steps: readonly (readonly [question: string, answer: string])[]): Promise<void> {
   let seen = 0;
   for (const [question, answer] of steps) {
-    await expect.poll(() => terminal.raw().indexOf(question, seen), { timeout: 5_000, interval: 5 }).not.toBe(-1);
+    await expect.poll(() => terminal.raw().indexOf(question, seen), { interval: 5 }).not.toBe(-1);
     seen = terminal.raw().indexOf(question, seen) + question.length;
     terminal.type(`${answer}\r`);
   }
