@@ -21,6 +21,8 @@ export const actionTable = {
   'file.list': { resource: 'path', title: 'list files' },
   'file.search': { resource: 'path', title: 'search files' },
   'file.send': { resource: 'path', title: 'send a file to the thread' },
+  'git.worktree': { resource: 'name', title: 'work on a task in a git worktree' },
+  'git.merge': { resource: 'name', title: 'merge a task into its base branch, or undo that' },
   'image.generate': { resource: 'name', title: 'have a picture drawn' },
   'memory.read': { resource: 'name', title: 'look into memory' },
   'memory.write': { resource: 'name', title: 'remember something' },

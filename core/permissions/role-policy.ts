@@ -11,6 +11,8 @@ const defaultMemberGrants: readonly GrantItemInput[] = [
       'tool.exec',
       'tool.python',
       'tool.job',
+      'git.worktree',
+      'git.merge',
       'session.list',
       'session.read',
       'budget.read',

@@ -21,7 +21,7 @@ export function globTool(): Tool<z.infer<typeof parameters>> {
     name: 'glob',
     description:
       'Find files of the workspace by a glob pattern, newest first; a pattern without a slash matches at any depth. ' +
-      'Skips .git and node_modules.',
+      'Skips .git, node_modules and .worktrees.',
     parameters,
     isParallelSafe: true,
     isIdempotent: true,
@@ -58,7 +58,7 @@ export function globTool(): Tool<z.infer<typeof parameters>> {
 /** ripgrep itself sorts folder by folder only. */
 function findNewest(glob: string): string {
   return [
-    `rg --no-config --files --hidden --no-ignore --null --glob=${glob} --glob='!.git' --glob='!node_modules' .`,
+    `rg --no-config --files --hidden --no-ignore --null --glob=${glob} --glob='!.git' --glob='!node_modules' --glob='!.worktrees' .`,
     `head -z -n ${sortedMax}`,
     `xargs -0 -r stat --printf '%.9Y %n\\0' 2>/dev/null`,
     'sort -zrn',

@@ -19,7 +19,7 @@ export function searchFilesTool(): Tool<z.infer<typeof parameters>> {
     name: 'search_files',
     description:
       'Search the text of workspace files with ripgrep. One match a line, as path:line: text; context lines have a ' +
-      `dash. Skips binary files, .git, node_modules and what .gitignore names. At most ${matchesMax} lines.`,
+      `dash. Skips binary files, .git, node_modules, .worktrees and what .gitignore names. At most ${matchesMax} lines.`,
     parameters,
     isParallelSafe: true,
     isIdempotent: true,

@@ -13,8 +13,11 @@ import { pythonTool } from './python.ts';
 import { readFileTool } from './read-file.ts';
 import { readPdfTool } from './read-pdf.ts';
 import { searchFilesTool } from './search-files.ts';
+import { terminalTool } from './terminal.ts';
 import type { Tool } from './tool.ts';
 import { viewImageTool } from './view-image.ts';
+import { worktreeTool } from './worktree.ts';
+import { worktreeMergeTool } from './worktree-merge.ts';
 import { writeFileTool } from './write-file.ts';
 
 /** The tools that work in the session's sandbox and need nothing else. */
@@ -25,6 +28,7 @@ export function sandboxTools(): readonly Tool[] {
     jobInputTool(),
     jobStopTool(),
     jobListTool(),
+    terminalTool(),
     pythonTool(),
     readFileTool(),
     writeFileTool(),
@@ -34,6 +38,8 @@ export function sandboxTools(): readonly Tool[] {
     listFilesTool(),
     globTool(),
     searchFilesTool(),
+    worktreeTool(),
+    worktreeMergeTool(),
   ];
 }
 

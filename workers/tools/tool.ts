@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import type { AgentProfile } from '#core/agents/agent-profile.ts';
 import type { Json } from '#core/kit/json.ts';
 import type { Micros } from '#core/kit/money.ts';
+import type { Usage } from '#core/models/model-port.ts';
 import type { Origin } from '#core/sessions/origin.ts';
 import type { Sandbox, SandboxKind } from '../sandbox/sandbox.ts';
 
@@ -21,6 +22,8 @@ export interface ToolContext {
   sandbox(kind?: SandboxKind): Promise<Sandbox>;
   /** Shows live output in the thread; best effort. */
   progress(text: string): void;
+  /** Told when a call of a model that the tool made is on the ledger. */
+  booked?(cost: { readonly model: string; readonly usage: Usage; readonly costMicros: bigint }): void;
 }
 
 export interface ToolResult {
@@ -95,6 +98,17 @@ export interface Tool<Arguments = unknown> {
   readonly isIdempotent: boolean;
   /** The same call again is its use and no loop: it asks what has become of something. */
   readonly mayRepeat?: boolean;
+  /**
+   * Whether a call that was begun and cut off has stored that it waits for a person: then it goes on, and its outcome is
+   * not unknown.
+   */
+  waitsStill?(call: Pick<ToolContext, 'turnId' | 'callKey'>): Promise<boolean>;
+  /**
+   * Looks at what the call will meet, before it is decided on. What it returns takes the place of the arguments: it is
+   * what people are shown and approve, and what `run` gets, so that what is done is what was approved. Called again in
+   * each pass; other facts make another call, which is decided anew. Changes nothing.
+   */
+  prepare?(args: Arguments, context: ToolContext): Promise<Arguments>;
   claim(args: Arguments): ToolClaim;
   run(args: Arguments, context: ToolContext): Promise<ToolResult>;
   /**

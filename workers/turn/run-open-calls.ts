@@ -6,6 +6,7 @@ import type { ToolCallPart } from '#core/models/model-port.ts';
 import type { TurnEvent } from '#core/turns/turn-event.ts';
 import type { LiveAnswer } from '../delivery/live-answer.ts';
 import type { ProgressCard } from '../delivery/progress-card.ts';
+import { usageNews } from '../hooks/usage-news.ts';
 import type { Sandbox, SandboxKind } from '../sandbox/sandbox.ts';
 import type { Tool, ToolContext, ToolResult } from '../tools/tool.ts';
 import type { LoopDetector } from './loop-detector.ts';
@@ -65,13 +66,14 @@ export async function runOpenCalls(pass: CallPass): Promise<AwaitedPerson | unde
         ready.map(async (item) => {
           const step = pass.log.callKey(item.call.id);
           pass.card.started(step, titleOf(item));
+          const begunAt = performance.now();
           const result = await run(pass, item, step);
           if (result.waitsFor !== undefined) {
             pass.log.add({ kind: 'question_asked', callId: item.call.id, ...result.waitsFor });
             return true;
           }
           pass.card.finished(step, result.isError);
-          finish(pass, item.call, result);
+          finish(pass, item.call, result, Math.round(performance.now() - begunAt));
           return false;
         }),
       );
@@ -143,22 +145,28 @@ async function prepare(pass: CallPass, call: ToolCallPart, wasStarted: boolean):
   if (hooked.action === 'block') return refuse(`Blocked: ${hooked.reason}`);
   const args = hooked.action === 'modify' ? tool.parameters.safeParse(hooked.args) : given;
   if (!args.success) return refuse(`Not carried out: a hook changed the arguments, and ${issuesOf(args.error)}.`);
-  if (wasStarted && !tool.isIdempotent) {
+  const callKey = pass.log.callKey(call.id);
+  // The question of a call is stored by its tool and then told to the turn: a worker may die between the two.
+  const waitsStill = wasStarted && (await tool.waitsStill?.({ turnId: pass.work.turnId, callKey })) === true;
+  if (wasStarted && !tool.isIdempotent && !waitsStill) {
     return refuse('Outcome unknown: the worker was interrupted while this ran. Check its effect before repeating it.');
   }
+  const prepared = await look(pass, call, tool, args.data);
+  if (!prepared.ok) return { kind: 'finished', call, result: prepared.result };
+  const settled = prepared.args;
   const decision = await pass.deps.gate({
     agent: pass.agent,
     work: pass.work,
     // A call that asked a person goes on: its approval was spent when it began, and what is asked for is the same.
-    tool: pass.log.isResumed(call.id) ? { ...tool, isIdempotent: true } : tool,
-    callKey: pass.log.callKey(call.id),
-    args: args.data,
-    claim: tool.claim(args.data),
+    tool: waitsStill || pass.log.isResumed(call.id) ? { ...tool, isIdempotent: true } : tool,
+    callKey,
+    args: settled,
+    claim: tool.claim(settled),
   });
   switch (decision.effect) {
     case 'allow':
-      if (tool.park !== undefined) return await park(pass, call, args.data, tool.park.bind(tool));
-      return { kind: 'ready', ready: { call, tool, args: args.data, isLooping: verdict === 'warn' } };
+      if (tool.park !== undefined) return await park(pass, call, settled, tool.park.bind(tool));
+      return { kind: 'ready', ready: { call, tool, args: settled, isLooping: verdict === 'warn' } };
     case 'deny':
       return refuse(decision.reason);
     case 'wait':
@@ -205,10 +213,24 @@ async function park(
   }
 }
 
-async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<ToolResult> {
-  const { deps, work, agent, signal } = pass;
+/** What a call finds before it is decided on; one that fails there is over. */
+async function look(
+  pass: CallPass,
+  call: ToolCallPart,
+  tool: Tool,
+  args: unknown,
+): Promise<{ readonly ok: true; readonly args: unknown } | { readonly ok: false; readonly result: ToolResult }> {
+  if (tool.prepare === undefined) return { ok: true, args };
+  try {
+    return { ok: true, args: await tool.prepare(args, contextOf(pass, pass.log.callKey(call.id))) };
+  } catch (err) {
+    return { ok: false, result: failed(pass, call, err) };
+  }
+}
+
+function contextOf({ deps, work, agent, live, card, signal }: CallPass, step: string): ToolContext {
   const opened = new Map<SandboxKind, Promise<Sandbox>>();
-  const context: ToolContext = {
+  return {
     sessionId: work.sessionId,
     turnId: work.turnId,
     callKey: step,
@@ -233,10 +255,16 @@ async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<Tool
     // The last line says where a command is; all of it would push the conversation off the screen.
     progress: (text) => {
       const line = (text.trimEnd().split('\n').at(-1) ?? '').slice(-statusCharsMax);
-      pass.live.status(line);
-      pass.card.detail(step, line);
+      live.status(line);
+      card.detail(step, line);
     },
+    booked: (cost) => deps.hooks.tell(usageNews({ agent, work }, cost)),
   };
+}
+
+async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<ToolResult> {
+  const { deps, work, agent, signal } = pass;
+  const context = contextOf(pass, step);
   try {
     const result = await deps.hooks.afterTool(
       {
@@ -254,13 +282,18 @@ async function run(pass: CallPass, ready: ReadyCall, step: string): Promise<Tool
     const warning = ready.isLooping ? '\n\n(This is the same call as before. Do not repeat it without a reason.)' : '';
     return { ...result, text: cap(result.text, deps.limits.toolResultCharsMax) + warning };
   } catch (err) {
-    const error = toAppError(err);
-    if (error.code === 'invariant.broken' && !signal.aborted) {
-      deps.log.error({ err, turnId: work.turnId, tool: ready.call.name }, 'tool failed');
-      return { text: 'The tool failed for a reason of its own; the operator can see why.', isError: true };
-    }
-    return { text: signal.aborted ? 'Stopped before it ended.' : error.text, isError: true };
+    return failed(pass, ready.call, err);
   }
+}
+
+/** What the model reads of a call that threw. */
+function failed({ deps, work, signal }: CallPass, call: ToolCallPart, err: unknown): ToolResult {
+  const error = toAppError(err);
+  if (error.code === 'invariant.broken' && !signal.aborted) {
+    deps.log.error({ err, turnId: work.turnId, tool: call.name }, 'tool failed');
+    return { text: 'The tool failed for a reason of its own; the operator can see why.', isError: true };
+  }
+  return { text: signal.aborted ? 'Stopped before it ended.' : error.text, isError: true };
 }
 
 /** A browser without a way out is of no use: its rules alone open the gateway for it. */
@@ -268,7 +301,7 @@ function limitsOf({ sandbox, egress }: AgentProfile, kind: SandboxKind): AgentPr
   return kind === 'browser' && egress.length > 0 ? { ...sandbox, network: 'gateway' } : sandbox;
 }
 
-function finish(pass: CallPass, call: ToolCallPart, result: ToolResult): void {
+function finish(pass: CallPass, call: ToolCallPart, result: ToolResult, ms?: number): void {
   const text = toWellFormed(result.text) || '(no output)';
   pass.log.add({
     kind: 'tool_finished',
@@ -276,6 +309,7 @@ function finish(pass: CallPass, call: ToolCallPart, result: ToolResult): void {
     name: call.name,
     text,
     isError: result.isError,
+    ...(ms === undefined ? {} : { ms }),
     ...(result.images === undefined || result.images.length === 0 ? {} : { images: [...result.images] }),
   });
 }
