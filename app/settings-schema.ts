@@ -203,6 +203,16 @@ export const settingsSchema = z.object({
     what: 'Least severe log lines to write.',
     mend: 'Set trace, debug, info, warn, error or silent.',
   }),
+  SWITCHYARD_RESTARTED_AT: note(
+    z
+      .string()
+      .regex(/^\d{1,12}(,\d{1,12})*$/)
+      .optional(),
+    {
+      what: 'Set by a process that starts itself again for its memory: when it did, in seconds since 1970.',
+      mend: 'Remove it.',
+    },
+  ),
   FAIL_AT: note(z.string().optional(), {
     what: 'Ends the process at a named point, for crash tests.',
     mend: 'Remove it.',

@@ -23,15 +23,19 @@ import { gatewayFile } from './gateway-file.ts';
 import { type Greeting, greetingText } from './greeting.ts';
 import { loadProjectAgents } from './load-project-agents.ts';
 import type { Redaction } from './open-redaction.ts';
+import { memoryLimitOf, openSampler, type ProcessReading, type ProcessSample, ProcessWatch } from './process-watch.ts';
 
-/** Runs the parts of one process until the signal aborts, then stops them in reverse order. */
+/** Why a process ended: somebody stopped it, or it must begin anew because of its memory. */
+type ProcessEnd = 'stopped' | 'again';
+
+/** Runs the parts of one process until the signal aborts or its memory is too large, then stops them in reverse order. */
 export async function start(
   config: Config,
   mode: ProcessMode,
   own: { readonly log: Log; readonly redaction: Redaction },
   signal: AbortSignal,
   print: (text: string) => void,
-): Promise<void> {
+): Promise<ProcessEnd> {
   const { log, redaction } = own;
   armFailpoint(config.failAt);
   for (const { name, asked, used } of config.limitClamps) log.warn({ name, asked, used }, 'limit out of bounds');
@@ -51,7 +55,13 @@ export async function start(
   await using stack = new AsyncDisposableStack();
   stack.use(services.queue);
 
-  const parts: Part[] = [{ name: 'secrets', run: async (signal) => await services.secretWatch.run(signal) }];
+  using sampler = openSampler();
+  const again = new AbortController();
+  const watch = watchProcess(services, sampler);
+  const parts: Part[] = [
+    { name: 'process watch', run: async (own) => await watch.run(own, () => again.abort()) },
+    { name: 'secrets', run: async (signal) => await services.secretWatch.run(signal) },
+  ];
   if (mode !== 'gateway') {
     const worker = stack.use(await openWorker(services, userHooks?.hooks ?? []));
     await tellSkills(openSkills(config), profiles, log);
@@ -62,10 +72,28 @@ export async function start(
         sandboxPart({ sandboxes: worker.sandboxes, log, installDir, needsBrowser: needsBrowser(profiles), print }),
       );
   }
-  if (mode !== 'worker') parts.push(...(await openGateway(services, mode, source.kind, print)));
+  if (mode !== 'worker')
+    parts.push(...(await openGateway(services, mode, source.kind, { print, health: () => watch.reading })));
   log.info({ mode, database: source.kind, migrations: database.applied.length }, 'started');
-  await runParts(parts, log, signal);
+  await runParts(parts, log, AbortSignal.any([signal, again.signal]));
   log.info({ mode }, 'stopped');
+  return again.signal.aborted ? 'again' : 'stopped';
+}
+
+function watchProcess(
+  { config, log, clock }: Services,
+  { sample }: { readonly sample: () => ProcessSample },
+): ProcessWatch {
+  const { processMemoryMb, processOverSeconds, processRestartsMax } = config.limits;
+  return new ProcessWatch(
+    { log, clock, sample },
+    {
+      memoryLimitMb: memoryLimitOf(processMemoryMb, process.constrainedMemory()),
+      overMs: processOverSeconds * 1000,
+      restartsMax: processRestartsMax,
+      restartedAt: config.restartedAt,
+    },
+  );
 }
 
 /** A skill that is not used is noticed at once, not when somebody misses it. */
@@ -94,7 +122,7 @@ async function openGateway(
   services: Services,
   mode: ProcessMode,
   database: Greeting['database'],
-  print: (text: string) => void,
+  { print, health }: { readonly print: (text: string) => void; readonly health: () => ProcessReading },
 ): Promise<readonly Part[]> {
   const { config, db, log } = services;
   const secrets = await openGatewaySecrets(config.dataDir);
@@ -105,7 +133,7 @@ async function openGateway(
   // Only `up` has a person at its terminal; elsewhere `pair --role owner` makes the code.
   const setupCode = mode === 'all' ? await createSetupCode({ db }) : undefined;
   const file = gatewayFile(config.dataDir);
-  const parts = gatewayParts(services, secrets, (server) => {
+  const parts = gatewayParts(services, secrets, health, (server) => {
     writeFileSync(file, JSON.stringify({ url: server.url, pid: process.pid }), { mode: 0o600 });
     log.info({ url: server.url }, 'ready');
     if (mode !== 'all') return;

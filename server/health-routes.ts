@@ -14,6 +14,18 @@ export interface ChannelState {
   readonly state: 'starting' | 'connected' | 'standby' | 'disconnected' | 'halted';
 }
 
+/** How the process does: `high` is near its limit of memory, `over` above it. */
+export interface ProcessHealth {
+  readonly state: 'ok' | 'high' | 'over';
+  readonly memoryMb: number;
+  /** 0 without a limit. */
+  readonly memoryLimitMb: number;
+  /** How late timers came lately, in milliseconds. */
+  readonly loopDelayMs: number;
+  /** Starts for memory within the last hour. */
+  readonly restarts: number;
+}
+
 const checkMs = 2_000;
 
 /**
@@ -26,6 +38,8 @@ export function healthRoutes(
     readonly checks: readonly ReadinessCheck[];
     /** How the chat connections of this process do. One that is down is told and does not make the process unready. */
     readonly channels?: () => readonly ChannelState[];
+    /** Told like the channels: a process above its memory starts itself again, and must not be sent away before. */
+    readonly process?: () => ProcessHealth;
     readonly log: Log;
   },
 ): void {
@@ -38,7 +52,12 @@ export function healthRoutes(
     return await reply
       .code(failed.length === 0 ? 200 : 503)
       .header('cache-control', 'no-store')
-      .send({ status: failed.length === 0 ? 'ready' : 'not ready', checks, channels: deps.channels?.() ?? [] });
+      .send({
+        status: failed.length === 0 ? 'ready' : 'not ready',
+        checks,
+        channels: deps.channels?.() ?? [],
+        process: deps.process?.(),
+      });
   });
 }
 

@@ -13,7 +13,7 @@ import { browserSessions, sessionCookie } from './browser-session.ts';
 import { type BoardQueue, boardRoutes } from './bull-board/board-routes.ts';
 import type { ConsoleBackend } from './console-backend.ts';
 import type { GatewayReads } from './gateway-store.ts';
-import { type ChannelState, healthRoutes, type ReadinessCheck } from './health-routes.ts';
+import { type ChannelState, healthRoutes, type ProcessHealth, type ReadinessCheck } from './health-routes.ts';
 import { hookRoutes } from './hook-routes.ts';
 import { routeOf, sendError } from './http-error.ts';
 import { laneRoutes } from './lane-routes.ts';
@@ -35,6 +35,7 @@ export interface ServerDeps {
   readonly outbox: OutboxDesk;
   readonly checks: readonly ReadinessCheck[];
   readonly channels?: () => readonly ChannelState[];
+  readonly process?: () => ProcessHealth;
   /** Web hooks of the chat platforms. */
   readonly hooks: readonly ChannelRoute[];
   /** What programs outside may use over MCP, and logins of people at MCP servers. */
