@@ -70,6 +70,8 @@ export const turnEventSchema = z.discriminatedUnion('kind', [
     name: z.string(),
     text: z.string(),
     isError: z.boolean(),
+    /** How long it ran, in milliseconds; absent where it was not carried out. */
+    ms: z.number().optional(),
     /** Pictures that belong to the result: stored files. */
     images: z.array(pictureSchema).optional(),
   }),

@@ -139,7 +139,7 @@ test('config check lists the hooks, and a file with a mistake keeps the product 
   await expect(product.start('up')).rejects.toThrow(
     /there is no hook "dangerous-comands", did you mean "dangerous-commands"/,
   );
-}, 180_000);
+});
 
 test('directives are told in the order of their weight, at most five, and a switched-off hook stays silent', async () => {
   const directive = (title: string, priority: string, rest = '') =>
@@ -222,6 +222,9 @@ test('a session whose provider was away goes on by itself, as often as it is all
   await expect
     .poll(async () => (await product.database.query("select 1 from turn where state = 'failed'")).length)
     .toBe(5);
+  await expect
+    .poll(async () => await product.database.query("select 1 from outbox where state in ('pending', 'sending')"))
+    .toEqual([]);
   expect(product.telegram.said(owner).filter((message) => message.text.includes('Trying again'))).toHaveLength(3);
 });
 

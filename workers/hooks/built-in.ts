@@ -8,6 +8,7 @@ const priorities = {
   'output-truncation': 800,
   'session-recovery': 900,
   notification: 910,
+  'trajectory-log': 990,
   'tool-log': 1000,
 } as const;
 

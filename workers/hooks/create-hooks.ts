@@ -2,17 +2,19 @@ import { AppError } from '#core/kit/errors.ts';
 import type { Log } from '#core/kit/log.ts';
 import type { ToolResult } from '../tools/tool.ts';
 import { byPriority, type Hook, hookMs } from './hook.ts';
+import type { HookNews } from './hook-news.ts';
+import { NewsQueue } from './news-queue.ts';
 import type { HookTurn, TurnHooks } from './turn-hooks.ts';
 
 /**
  * Joins hooks into one. Each sees what the one before left; the first block wins and nothing behind it is asked. A hook
  * that throws or takes too long is logged: before a tool it blocks the call, anywhere else it counts as having said
- * nothing.
+ * nothing. Disposing waits a moment for what hooks are still to be told.
  */
-export function createHooks(deps: { readonly log: Log }, hooks: readonly Hook[]): TurnHooks {
+export function createHooks(deps: { readonly log: Log }, hooks: readonly Hook[]): TurnHooks & AsyncDisposable {
   const { log } = deps;
   const ordered = [...hooks].sort(byPriority);
-  const of = ({ agent }: HookTurn): readonly Hook[] =>
+  const of = ({ agent }: Pick<HookTurn, 'agent'>): readonly Hook[] =>
     ordered.filter(
       (hook) =>
         (hook.agents === undefined || hook.agents.includes(agent.name)) && !agent.hooks.disable.includes(hook.name),
@@ -20,6 +22,16 @@ export function createHooks(deps: { readonly log: Log }, hooks: readonly Hook[])
   const failed = (hook: Hook, where: string, turn: HookTurn, err: unknown): void => {
     log.error({ err, hook: hook.name, where, turnId: turn.work.turnId, agent: turn.agent.name }, 'hook failed');
   };
+  const queues = new Map(
+    ordered.map((hook) => [
+      hook,
+      new NewsQueue(deps, hook, async (news: HookNews) => {
+        await bounded(hook, undefined, async () => await hook.news?.tell(news)).catch((err: unknown) =>
+          failed(hook, news.kind, news, err),
+        );
+      }),
+    ]),
+  );
   return {
     beforeTool: async (call, signal) => {
       let { args } = call;
@@ -80,6 +92,13 @@ export function createHooks(deps: { readonly log: Log }, hooks: readonly Hook[])
           failed(hook, event.kind, event, err),
         );
       }
+    },
+    tell: (news) => {
+      for (const hook of of(news)) if (hook.news?.kinds.includes(news.kind) === true) queues.get(hook)?.push(news);
+    },
+    wantsNews: (kind, agent) => of({ agent }).some((hook) => hook.news?.kinds.includes(kind) === true),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([...queues.values()].map(async (queue) => await queue[Symbol.asyncDispose]()));
     },
   };
 }

@@ -42,19 +42,22 @@ const forbiddenLines: readonly Forbidden[] = [
   {
     why: 'it multiplies itself without end',
     // From the beginning of a name only, and bounded: otherwise a word of 100,000 letters takes seconds.
-    pattern: /(?<![\w:.])([\w:.]{1,80})\s{0,9}\(\)\s{0,9}\{[^}]{0,200}\1\s{0,9}\|\s{0,9}\1\s{0,9}&[^}]{0,50}\}\s{0,9};/,
+    pattern: /(?<![\w:.])([\w:.]{1,80})\s{0,9}\(\)\s{0,9}\{[^}]{0,80}\1\s{0,9}\|\s{0,9}\1\s{0,9}&[^}]{0,50}\}\s{0,9};/,
   },
   {
     why: 'it decodes something and runs it unread',
     pattern:
       /\b(?:base(?:64|32)\s+(?:-\w*[dD]\w*|--decode)|openssl\s+(?:enc\s+.{0,100}-d|base64\s+.{0,100}-d)|xxd\s+(?:-\w+\s+)*-\w*r\w*|uudecode|tr\s+A-Za-z\s+N-ZA-Mn-za-m)\b[^;\n]{0,300}\|\s*(?:(?:sudo|env|exec|nohup|command)\s+)*(?:\/\S{0,80}\/)?(?:(?:ba|z|k|da|a)?sh|python3?|perl|ruby|node|php)\b(?!\s+\S*\.\w)/i,
   },
-  {
-    why: 'it decodes something and runs it unread',
-    pattern:
-      /(?:\beval\b|\b(?:ba|z|k|da)?sh\s+-\w*c\b|(?:^|[;&|\s])(?:source|\.)\s)[^;\n]{0,100}(?:\$\(|`|<\()[^;\n]{0,300}\b(?:base(?:64|32)\s+(?:-\w*[dD]\w*|--decode)|xxd\s+(?:-\w+\s+)*-\w*r)/i,
-  },
 ];
+
+/** Something that decodes, and what runs what comes out of it; between the two stand 300 characters at most. */
+const decoder = /\b(?:base(?:64|32)\s+(?:-\w*[dD]\w*|--decode)|xxd\s+(?:-\w+\s+)*-\w*r)/g;
+const runner =
+  /(?:\beval\b|\b(?:ba|z|k|da)?sh\s+-\w*c\b|(?:^|[;&|\s])(?:source|\.)\s)[^;\n]{0,100}(?:\$\(|`|<\()[^;\n]{0,300}$/;
+const runnerCharsMax = 450;
+/** Decoders looked at in one line: each costs a look at what stands before it. */
+const decodersMax = 200;
 
 /** Code given to an interpreter: the same two things in its own words. */
 const forbiddenCode: readonly Forbidden[] = [
@@ -72,6 +75,13 @@ const forbiddenCode: readonly Forbidden[] = [
     pattern: /\bwhile\s*(?:\(?\s*(?:True|1|true)\s*\)?)\s*[:{]\s*(?:\w+\.)?fork\s*\(/,
   },
 ];
+
+/**
+ * Longest command that is judged; a longer one is not carried out, because what was not read could stand at its end. No
+ * command anybody writes is as long, and what is, is a file.
+ */
+const judgedCharsMax = 65_536;
+const tooLong = 'it is too long to be judged; put its content into a file and run that';
 
 /** Arguments that are a command line, and those that are code, whatever the tool is called. */
 const commandKeys: readonly string[] = ['command', 'commands', 'cmd'];
@@ -109,11 +119,14 @@ function readerOf(tool: string, key: string, args: object): Reader | undefined {
   if (commandKeys.includes(key)) return forbiddenCommand;
   if (codeKeys.includes(key)) return (text) => findIn(forbiddenCode, text);
   // What a running shell or interpreter is fed is a command as well; what `cat` is fed is not.
-  if (tool === 'job_input' && key === 'text') return forbiddenInput;
+  if ((tool === 'job_input' || tool === 'terminal') && key === 'text') return forbiddenInput;
   const command: unknown = Reflect.get(args, 'command');
   const isShell =
     typeof command === 'string' && /^\s*(?:\S*\/)?(?:(?:ba|z|k|da|a)?sh|python3?|node|perl)\b[^|;&]*$/.test(command);
-  return key === 'stdin' && isShell ? forbiddenInput : undefined;
+  if (key !== 'stdin' || !isShell) return undefined;
+  // Without a script of its own the interpreter runs what it reads; with one that is data, of which there may be much.
+  const isProgram = /^\s*\S+(?:\s+-\S*)*\s*$/.test(command);
+  return isProgram ? forbiddenInput : (text, also) => forbiddenInput(text.slice(0, judgedCharsMax), also);
 }
 
 function forbiddenInput(text: string, also: readonly Glob[]): string | undefined {
@@ -122,8 +135,13 @@ function forbiddenInput(text: string, also: readonly Glob[]): string | undefined
 
 /** Why a command line is not carried out at all; undefined when it may be. */
 export function forbiddenCommand(line: string, also: readonly Glob[] = []): string | undefined {
+  if (line.length > judgedCharsMax) return tooLong;
   const command = splitCommand(line);
-  const readings = spellings(line, command) ?? [line];
+  const spelt = spellings(line, command);
+  // As with grants: what cannot be followed counts as touched by every pattern.
+  if (spelt === undefined && also.length > 0)
+    return 'it is too long or too deep to say whether the operator forbids it';
+  const readings = spelt ?? [line];
   for (const reading of readings) {
     const why = isMention(reading) ? undefined : findIn(forbiddenCommands, reading);
     if (why !== undefined) return why;
@@ -133,7 +151,22 @@ export function forbiddenCommand(line: string, also: readonly Glob[] = []): stri
   const inCode = /(?:^|[\s;&|(])(?:\/\S{0,80}\/)?(?:python3?|node|perl|ruby|php)\b/.test(line)
     ? findIn(forbiddenCode, line)
     : undefined;
-  return inCode ?? findIn(forbiddenLines, withoutQuoted(line));
+  if (inCode !== undefined) return inCode;
+  const bare = withoutQuoted(line);
+  return findIn(forbiddenLines, bare) ?? runsDecoded(bare);
+}
+
+/** Whether something decoded is handed to what runs it: every decoder first, and then back from it. */
+function runsDecoded(line: string): string | undefined {
+  let seen = 0;
+  for (const { index } of line.matchAll(decoder)) {
+    seen += 1;
+    if (seen > decodersMax) return 'it decodes too much at once to be judged';
+    if (runner.test(line.slice(Math.max(0, index - runnerCharsMax), index))) {
+      return 'it decodes something and runs it unread';
+    }
+  }
+  return undefined;
 }
 
 /** Words given to a command that only shows or finds them. */
@@ -150,7 +183,7 @@ function findIn(list: readonly Forbidden[], text: string): string | undefined {
  * given to run (`sh -c '…'`, `eval "…"`) stays.
  */
 function withoutQuoted(line: string): string {
-  return line.slice(0, 65_536).replaceAll(/'[^']*'|"(?:[^"\\]|\\.)*"/gs, (quoted: string, at: number) => {
+  return line.replaceAll(/'[^']*'|"(?:[^"\\]|\\.)*"/gs, (quoted: string, at: number) => {
     const before = line.slice(Math.max(0, at - 60), at);
     const isRun = /(?:\b(?:ba|z|k|da|a)?sh\s+(?:-\w+\s+)*-\w*c|\beval)\s*$/.test(before);
     const runsInside = quoted.startsWith('"') && /\$\(|`/.test(quoted);

@@ -36,6 +36,103 @@ export interface SessionEvent extends HookPlace {
   readonly code: string | undefined;
 }
 
+/** A worker took a message or task: anew after each wait for a person and after a crash. */
+export interface JobClaimed extends HookPlace {
+  readonly event: 'job_claimed';
+  /** 1 for the first pass. */
+  readonly attempt: number;
+}
+
+/** The end of a message or task is on record. */
+export interface JobCompleted extends HookPlace {
+  readonly event: 'job_completed';
+  readonly state: 'done' | 'failed' | 'cancelled';
+  /** With `failed`: the code of the error. */
+  readonly code: string | undefined;
+}
+
+/** One thing a turn did. */
+export type TrajectoryStep =
+  | {
+      readonly kind: 'model';
+      readonly model: string;
+      /** ISO 8601, UTC. */
+      readonly at: string;
+      readonly inputTokens: number;
+      readonly outputTokens: number;
+      readonly usd: number;
+      /** Tools the answer asked for. */
+      readonly calls: number;
+    }
+  | {
+      readonly kind: 'tool';
+      readonly tool: string;
+      /** The arguments as JSON, cut at 200 characters, without known secrets. */
+      readonly input: string;
+      readonly at: string;
+      /** `refused`: blocked, denied or malformed, and never carried out. */
+      readonly outcome: 'ok' | 'failed' | 'refused';
+      /** Milliseconds it ran; undefined when it did not, or was begun by a worker that died. */
+      readonly ms: number | undefined;
+      readonly outputChars: number;
+    };
+
+/** What a turn did from its beginning to its end, over all its passes; the last 200 steps. */
+export interface TurnTrajectory extends HookPlace {
+  readonly event: 'turn_trajectory';
+  readonly state: 'done' | 'failed' | 'cancelled';
+  readonly steps: readonly TrajectoryStep[];
+  readonly droppedSteps: number;
+}
+
+/** A model call is on the ledger; one that was tried several times is told for each try that cost something. */
+export interface ModelUsage extends HookPlace {
+  readonly event: 'model_usage';
+  /** As `provider:model`. */
+  readonly model: string;
+  /** All that went in, with what came from a cache or went into one. */
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly cacheReadTokens: number;
+  readonly cacheWriteTokens: number;
+  readonly isEstimated: boolean;
+  readonly usd: number;
+}
+
+/** The budget of the agent has passed 80 %; once in each period. */
+export interface BudgetWarning extends HookPlace {
+  readonly event: 'budget_warning';
+  readonly period: 'daily' | 'monthly';
+  readonly spentUsd: number;
+  readonly limitUsd: number;
+  /** ISO 8601, UTC. */
+  readonly resetsAt: string;
+}
+
+/** A call waits for people. */
+export interface ApprovalRequested extends HookPlace {
+  readonly event: 'approval_requested';
+  readonly approval: string;
+  readonly tool: string;
+  /** The same as of `before_tool`. */
+  readonly call: string;
+  /** What the people read. */
+  readonly summary: string;
+  readonly risk: string;
+}
+
+/** The worker that goes on with the turn has read the verdict. */
+export interface ApprovalDecided extends HookPlace {
+  readonly event: 'approval_decided';
+  readonly approval: string;
+  readonly tool: string;
+  readonly call: string;
+  readonly verdict: 'approved' | 'denied' | 'expired' | 'cancelled';
+  /** Name of the person; undefined when nobody decided. */
+  readonly by: string | undefined;
+  readonly reason: string | undefined;
+}
+
 export interface Section {
   readonly title: string;
   readonly text: string;
@@ -76,6 +173,13 @@ export interface UserHook {
   session_idle?(event: SessionEvent): Told;
   session_error?(event: SessionEvent): Told;
   session_aborted?(event: SessionEvent): Told;
+  job_claimed?(event: JobClaimed): Told;
+  job_completed?(event: JobCompleted): Told;
+  turn_trajectory?(event: TurnTrajectory): Told;
+  model_usage?(event: ModelUsage): Told;
+  budget_warning?(event: BudgetWarning): Told;
+  approval_requested?(event: ApprovalRequested): Told;
+  approval_decided?(event: ApprovalDecided): Told;
 }
 
 /** Gives hooks their types. Export what it returns as `hooks`, or as the file's default. */

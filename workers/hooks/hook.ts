@@ -1,4 +1,5 @@
 import type { ToolResult } from '../tools/tool.ts';
+import type { HookNews, HookNewsKind } from './hook-news.ts';
 import type { HookCall, HookedResult, HookTurn, PromptSection, ToolVerdict, TurnHookEvent } from './turn-hooks.ts';
 
 /**
@@ -19,6 +20,8 @@ export interface Hook {
   afterTool?(call: HookedResult, result: ToolResult, signal: AbortSignal): Promise<ToolResult> | ToolResult;
   context?(turn: HookTurn, signal: AbortSignal): Promise<readonly PromptSection[]> | readonly PromptSection[];
   turnEvent?(event: TurnHookEvent): Promise<void> | void;
+  /** What it is told of, one after the other; the next waits until it is done with the one before. */
+  readonly news?: { readonly kinds: readonly HookNewsKind[]; tell(news: HookNews): Promise<void> | void };
 }
 
 /** What one call of a hook may take. */

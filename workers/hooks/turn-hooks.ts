@@ -3,6 +3,7 @@ import type { ErrorCode } from '#core/kit/errors.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import type { ToolResult } from '../tools/tool.ts';
 import type { TurnWork } from '../turn/turn-deps.ts';
+import type { HookNews, HookNewsKind } from './hook-news.ts';
 
 /** The turn a hook runs in. */
 export interface HookTurn {
@@ -67,4 +68,8 @@ export interface TurnHooks {
   context(turn: HookTurn): Promise<readonly PromptSection[]>;
   /** Tells, and does not wait. */
   turnEvent(event: TurnHookEvent): void;
+  /** Tells what happened, in order, and does not wait. A hook that is a thousand behind loses what comes. */
+  tell(news: HookNews): void;
+  /** Whether any hook of the agent wants news of this kind; what takes work to find out is not told otherwise. */
+  wantsNews(kind: HookNewsKind, agent: AgentProfile): boolean;
 }

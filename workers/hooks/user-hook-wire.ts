@@ -7,6 +7,13 @@ export const userEvents = [
   'session_idle',
   'session_error',
   'session_aborted',
+  'job_claimed',
+  'job_completed',
+  'turn_trajectory',
+  'model_usage',
+  'budget_warning',
+  'approval_requested',
+  'approval_decided',
 ] as const;
 export type UserEvent = (typeof userEvents)[number];
 

@@ -4,7 +4,9 @@ import path from 'node:path';
 import { z } from 'zod';
 import type { Log } from '#core/kit/log.ts';
 import { type Hook, hookMs } from './hook.ts';
+import { type HookNewsKind, hookNewsKinds } from './hook-news.ts';
 import { HookThread, pongMs } from './hook-thread.ts';
+import { shownNews } from './show-news.ts';
 import type { HookCall, HookTurn, TurnHookEvent } from './turn-hooks.ts';
 import type { FoundHook, UserEvent } from './user-hook-wire.ts';
 
@@ -84,6 +86,7 @@ type Ask = (event: UserEvent, values: readonly unknown[], signal: AbortSignal | 
 function toHook(found: FoundHook, timeoutMs: number, ask: Ask): Hook {
   const { name, priority, agents, file } = found;
   const has = (event: UserEvent): boolean => found.events.includes(event);
+  const kinds: readonly HookNewsKind[] = hookNewsKinds.filter(has);
   return {
     name,
     priority,
@@ -127,6 +130,16 @@ function toHook(found: FoundHook, timeoutMs: number, ask: Ask): Hook {
               const code = event.kind === 'failed' ? event.code : undefined;
               await ask(told, [{ ...placeOf(event), event: told, code }], undefined);
             }
+          },
+        }
+      : {}),
+    ...(kinds.length > 0
+      ? {
+          news: {
+            kinds,
+            tell: async (news) => {
+              await ask(news.kind, [{ ...placeOf(news), ...shownNews(news) }], undefined);
+            },
           },
         }
       : {}),

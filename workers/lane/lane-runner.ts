@@ -53,6 +53,8 @@ export interface LaneRunnerDeps {
   readonly wakes: QueueBackend['wakes'];
   readonly presence: WorkerPresence;
   readonly runTurn: RunTurn;
+  /** Told when the end of a turn is on record; `outcome` is what was recorded. Must neither throw nor take long. */
+  readonly onEnded?: (turn: ClaimedTurn, outcome: Pick<TurnOutcome, 'state' | 'errorCode'>) => void;
 }
 
 export interface LaneRunnerOptions {
@@ -137,12 +139,19 @@ export class LaneRunner {
       if (outcome === undefined) return;
       const keepRunning = performance.now() < sliceEnd && !this.#stopping.signal.aborted;
       const verdict = await this.#finishSurely({ lease: leaseOf(turn), outcome, keepRunning });
+      if (verdict !== undefined && verdict.state !== 'fenced') this.#tellEnd(turn, outcome, verdict.outcome);
       turn = verdict?.state === 'running' ? verdict.next : undefined;
       if (verdict?.state === 'ready') {
         await this.#deps.wakes.ring([verdict.wake]);
         failpoint('wake.readded');
       }
     }
+  }
+
+  /** A pending cancel, or a database that refuses the content, puts another end in the place of the one that was meant. */
+  #tellEnd(turn: ClaimedTurn, meant: TurnOutcome, state: TurnOutcome['state']): void {
+    const errorCode = state === meant.state ? meant.errorCode : state === 'failed' ? 'invariant.broken' : undefined;
+    this.#deps.onEnded?.(turn, { state, ...(errorCode === undefined ? {} : { errorCode }) });
   }
 
   /** @returns undefined when the lane was fenced off: nothing is to be recorded. */

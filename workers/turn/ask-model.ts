@@ -6,6 +6,8 @@ import type { Db } from '#core/kit/database.ts';
 import type { Log } from '#core/kit/log.ts';
 import { type ModelRef, resolveChain } from '#core/models/model-ref.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
+import type { TurnHooks } from '../hooks/turn-hooks.ts';
+import { usageNews } from '../hooks/usage-news.ts';
 import { callModel } from '../models/call-model.ts';
 import type { AttemptOutcome, CallModelDeps, ModelAttempt } from '../models/model-call.ts';
 import type { AskModel, ModelAnswer, TurnWork } from './turn-deps.ts';
@@ -18,6 +20,8 @@ export interface AskModelDeps {
   readonly call: CallModelDeps;
   readonly defaultModel: ModelRef;
   readonly timeouts: { readonly headerMs: number; readonly idleMs: number; readonly totalMs: number };
+  /** Told what was booked and which budgets run low. */
+  readonly hooks?: Pick<TurnHooks, 'tell'>;
 }
 
 /** The money of a worker that died is free again after this; a living one extends its holds well before. */
@@ -134,24 +138,28 @@ async function book(
     usage: outcome.usage,
     costMicros: outcome.costMicros,
   };
-  if (hold === undefined) {
-    await deps.ledger.recordCost(attemptKey(work, round, attempt), cost);
-    return;
-  }
-  const { isWarningDue } = await deps.ledger.settleHold(hold, cost);
+  const isWarningDue =
+    hold === undefined
+      ? await deps.ledger.recordCost(attemptKey(work, round, attempt), cost).then(() => false)
+      : (await deps.ledger.settleHold(hold, cost)).isWarningDue;
+  deps.hooks?.tell(usageNews({ agent, work }, cost));
   if (isWarningDue) await warn(deps, agent, work);
 }
 
 /** Tells the thread that a budget has passed 80 %; a failure here must not fail the answer that was paid for. */
 async function warn(deps: AskModelDeps, agent: AgentProfile, work: TurnWork): Promise<void> {
   try {
-    await deps.db.transaction().execute(async (tx) => {
-      const warnings = await takeWarnings(tx, agent.name);
+    const warnings = await deps.db.transaction().execute(async (tx) => {
+      const due = await takeWarnings(tx, agent.name);
       await putMessages(
         tx,
-        warnings.map((warning) => noticeMessage(work, `budget:${warning.period}`, 'warn', describeWarning(warning))),
+        due.map((warning) => noticeMessage(work, `budget:${warning.period}`, 'warn', describeWarning(warning))),
       );
+      return due;
     });
+    for (const { period, spentMicros, limitMicros, resetsAt } of warnings) {
+      deps.hooks?.tell({ kind: 'budget_warning', agent, work, period, spentMicros, limitMicros, resetsAt });
+    }
   } catch (err) {
     deps.log.warn({ err, agent: agent.name }, 'budget warning could not be said');
   }

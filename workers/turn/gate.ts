@@ -1,5 +1,5 @@
 import { agentRights, approversOf } from '#core/agents/agent-rights.ts';
-import { type ApprovalAction, actionDigest } from '#core/approvals/approval.ts';
+import { type Approval, type ApprovalAction, actionDigest } from '#core/approvals/approval.ts';
 import { consumeApproval } from '#core/approvals/consume-approval.ts';
 import { findCopies } from '#core/approvals/find-copies.ts';
 import { findApprovalOfCall } from '#core/approvals/list-approvals.ts';
@@ -18,6 +18,7 @@ import { explainDecision } from '#core/permissions/explain-decision.ts';
 import { findRemembered } from '#core/permissions/find-remembered.ts';
 import { compilePolicy, type Policy } from '#core/permissions/policy.ts';
 import { peopleOfTurn } from '#core/turns/people-of-turn.ts';
+import type { TurnHooks } from '../hooks/turn-hooks.ts';
 import type { ClaimPart } from '../tools/tool.ts';
 import type { Gate, GateDecision } from './turn-deps.ts';
 
@@ -27,6 +28,8 @@ export interface GateDeps {
   readonly rolePolicies: Readonly<Record<PersonRole, Policy>>;
   /** Where requests are shown besides where they are asked; undefined for the people who may decide, when need be. */
   readonly notify: readonly string[] | undefined;
+  /** Told what people are asked, and what they said once the turn goes on with it. */
+  readonly hooks?: Pick<TurnHooks, 'tell'>;
 }
 
 type GateCall = Parameters<Gate>[0];
@@ -106,6 +109,23 @@ function actionOf(call: GateCall): ApprovalAction {
 async function answerOf(deps: GateDeps, call: GateCall): Promise<GateDecision | undefined> {
   const approval = await findApprovalOfCall(deps.db, call.work.turnId, call.callKey);
   if (approval === undefined) return undefined;
+  const tellVerdict = (verdict: Exclude<Approval['state'], 'pending'>): void => {
+    const { agent, work, tool, callKey } = call;
+    const { id: approvalId, decidedByName: by, reason } = approval;
+    const said = reason === '' ? undefined : reason;
+    deps.hooks?.tell({
+      kind: 'approval_decided',
+      agent,
+      work,
+      approvalId,
+      tool: tool.name,
+      callKey,
+      verdict,
+      by,
+      reason: said,
+    });
+  };
+  if (approval.state !== 'pending' && approval.state !== 'approved') tellVerdict(approval.state);
   switch (approval.state) {
     case 'pending':
       return { effect: 'wait', approvalId: approval.id, summary: approval.summary };
@@ -124,6 +144,7 @@ async function answerOf(deps: GateDeps, call: GateCall): Promise<GateDecision | 
     case 'approved':
       switch (await consumeApproval(deps.db, approval.id, actionDigest(actionOf(call)))) {
         case 'consumed':
+          tellVerdict('approved');
           return { effect: 'allow' };
         case 'already_consumed':
           // Begun by a worker that died: whether a repetition is safe is the tool's own statement.
@@ -164,6 +185,17 @@ async function ask(deps: GateDeps, call: GateCall, asked: readonly Decision[], s
     });
     if (requested.audit !== undefined) await appendAudit(tx, [requested.audit]);
     return requested.approval.id;
+  });
+  const { tool, callKey } = call;
+  deps.hooks?.tell({
+    kind: 'approval_requested',
+    agent,
+    work,
+    approvalId,
+    tool: tool.name,
+    callKey,
+    summary,
+    risk: claim.risk,
   });
   return { effect: 'wait', approvalId, summary };
 }

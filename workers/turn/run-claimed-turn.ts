@@ -49,7 +49,8 @@ export async function runClaimedTurn(deps: TurnDeps, turn: ClaimedTurn, context:
   };
 }
 
-function toWork(turn: ClaimedTurn): TurnWork {
+/** A claimed turn in the words of the loop. */
+export function toWork(turn: ClaimedTurn): TurnWork {
   return {
     turnId: turn.id,
     sessionId: turn.sessionId,

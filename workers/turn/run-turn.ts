@@ -85,6 +85,7 @@ export async function runTurn(deps: TurnDeps, work: TurnWork, control: TurnContr
       partial: '',
     };
     sign.working();
+    deps.hooks.tell({ kind: 'job_claimed', attempt: work.attempts, ...hookTurn });
     deps.hooks.turnEvent({ kind: 'started', isNewSession: rows.length === 0, ...hookTurn });
     const outcome = await loop(pass);
     await Promise.all([live.close(), card.close()]);

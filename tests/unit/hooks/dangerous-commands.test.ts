@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { compileCommandGlob } from '#core/permissions/glob.ts';
 import { attack } from '#tests/support/attack.ts';
+import { cpuMs } from '#tests/support/cpu-ms.ts';
 import { dangerousCommandsHook, forbiddenCommand } from '#workers/hooks/dangerous-commands.ts';
 import { hookCall } from '../../support/hook-call.ts';
 
@@ -84,9 +85,8 @@ attack('hooks', 'a command that is slow to read', 'judged in linear time', () =>
     'x.',
     ' ',
   ]) {
-    const from = performance.now();
-    forbiddenCommand(unit.repeat(Math.ceil(60_000 / unit.length)));
-    expect(performance.now() - from).toBeLessThan(500);
+    const command = unit.repeat(Math.ceil(60_000 / unit.length));
+    expect(cpuMs(() => forbiddenCommand(command))).toBeLessThan(500);
   }
 });
 
@@ -112,5 +112,41 @@ attack(
     expect(await hook.beforeTool?.(input, new AbortController().signal)).toMatchObject({ action: 'block' });
     expect(await verdict(null)).toBe('continue');
     expect(forbiddenCommand('sudo terraform destroy', [compileCommandGlob('terraform destroy *')])).toBeDefined();
+  },
+);
+
+attack(
+  'hooks',
+  'a forbidden command behind more text than is read',
+  'what is too long to be judged is not carried out',
+  async () => {
+    const hook = dangerousCommandsHook({ also: ['terraform destroy *'] });
+    const plainHook = dangerousCommandsHook({ also: [] });
+    const verdict = async (args: unknown, by = plainHook, tool = 'exec') =>
+      (await by.beforeTool?.(hookCall({ tool, args }), new AbortController().signal))?.action;
+    const padding = `# ${'x'.repeat(69_998)}\n`;
+    expect(await verdict({ command: `${padding}echo aGk= | base64 -d | sh` })).toBe('block');
+    expect(await verdict({ command: `${padding}ls` })).toBe('block');
+    expect(await verdict({ job: 'j1', text: `${padding}ls` }, plainHook, 'job_input')).toBe('block');
+    expect(await verdict({ command: 'bash -s', stdin: `${padding}ls` })).toBe('block');
+    expect(await verdict({ command: 'python3 -', stdin: `${padding}ls` })).toBe('block');
+    // A file written by a command, and data for a script.
+    expect(await verdict({ command: `cat > a.txt <<'E'\n${'a line of text\n'.repeat(2000)}E` })).toBe('continue');
+    expect(await verdict({ command: 'python3 count.py', stdin: 'a line of text\n'.repeat(60_000) })).toBe('continue');
+    // The operator's patterns hold for what cannot be followed, as those of grants do.
+    expect(await verdict({ command: `${'true; '.repeat(2000)}terraform destroy x` }, hook)).toBe('block');
+    expect(await verdict({ command: 'terraform plan' }, hook)).toBe('continue');
+  },
+);
+
+test.each(['eval $(', 'eval `', 'bash -c $(', 'eval base64 -d ', 'base64 -d x|', 'a(){ a|a& ', 'xxd -r -r '])(
+  'a line of nothing but %j is judged to its end',
+  (unit) => {
+    for (const chars of [60_000, 100_000]) {
+      const line = unit.repeat(Math.ceil(chars / unit.length));
+      const why = forbiddenCommand(line);
+      if (chars > 65_536) expect(why).toMatch(/too long to be judged/);
+      expect(forbiddenCommand(`${line.slice(0, 60_000)}; eval $(echo x | base64 -d)`)).toBeDefined();
+    }
   },
 );
