@@ -2,19 +2,28 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { pino } from 'pino';
 import type { CliDeps, SettingsView } from '#cli/cli-deps.ts';
+import { ExitCode } from '#cli/exit-code.ts';
 import { openQuestions } from '#cli/questions.ts';
 import type { Terminal } from '#cli/terminal.ts';
 import { AppError, isAppError } from '#core/kit/errors.ts';
 import type { Log } from '#core/kit/log.ts';
 import { redactWrites } from '#core/redaction/redact-writes.ts';
 import { keptSkills, openSkills } from './compose/open-skills.ts';
-import { type Config, describeInvalidSetting, installDir, loadConfig, readSetVariables } from './config.ts';
+import {
+  type Config,
+  describeInvalidSetting,
+  environmentOfNext,
+  installDir,
+  loadConfig,
+  readSetVariables,
+} from './config.ts';
 import { joinDatabaseSource, openMigrated } from './database-source.ts';
 import { ensureDataDir } from './ensure-data-dir.ts';
 import { findGatewayUrl } from './gateway-file.ts';
 import { openRedaction } from './open-redaction.ts';
 import { openKek } from './open-vault.ts';
 import { readStdin } from './read-stdin.ts';
+import { startAgainAtExit, startAgainCode } from './start-again.ts';
 
 /** Connects the command line to the rest of the product. What a command does not need is not even loaded. */
 export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
@@ -30,9 +39,13 @@ export function wireCli(terminal: Terminal, signal: AbortSignal): CliDeps {
       const [{ openLog }, { start }] = await Promise.all([import('./open-log.ts'), import('./start.ts')]);
       const redaction = openRedaction(config.secrets);
       const log = openLog(config, mode === 'all' ? 'file' : 'stdout', redaction.redactor);
-      await start(config, mode, { log, redaction }, stop, (text) => {
+      const end = await start(config, mode, { log, redaction }, stop, (text) => {
         terminal.stdout.write(`${text}\n`);
       });
+      // Whoever stopped it meanwhile does not want it back.
+      if (end !== 'again' || stop.aborted) return;
+      startAgainAtExit(environmentOfNext(config, new Date()));
+      throw new ExitCode(startAgainCode);
     },
     diagnose: async () => {
       const [{ diagnose }, { checkSandbox }] = await Promise.all([

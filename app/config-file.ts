@@ -201,6 +201,14 @@ export const configFileSchema = z.strictObject({
           longer_than: span.optional(),
         })
         .prefault({}),
+      /** A file with one line of JSON for each turn. */
+      trajectory_log: z
+        .strictObject({
+          enabled: z.boolean().default(false),
+          max_mb: z.int().min(1).max(1_000).default(20),
+          files: z.int().min(1).max(100).default(5),
+        })
+        .prefault({}),
       recovery: z.strictObject({ retries: z.int().min(0).max(10).default(0), after: span.default('30s') }).prefault({}),
     })
     .prefault({}),

@@ -16,30 +16,12 @@ import type { ChannelAccess } from '#core/people/access.ts';
 import type { KnownSecret } from '#core/redaction/secret-book.ts';
 import type { WebhookEndpoint } from '#core/webhooks/webhook.ts';
 import type { SearchSettings } from '#workers/egress/search-engines.ts';
-import type { Directive, DirectivePriority } from '#workers/hooks/directives.ts';
-import type { NotifyOperatorsOptions } from '#workers/hooks/notify-operators.ts';
-import type { RecoverSessionOptions } from '#workers/hooks/recover-session.ts';
-import type { RepoContextOptions } from '#workers/hooks/repo-context.ts';
 import type { DockerHostSetting } from '#workers/sandbox/docker-host.ts';
 import type { DiskChoice } from '#workers/sandbox/workspace-disks.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { readDockerHosts } from './docker-hosts.ts';
+import { type HookSettings, readHooks } from './hook-settings.ts';
 import { noteOf, providerNames, settingsSchema } from './settings-schema.ts';
-
-/** How hooks run, and what the built-in ones do. */
-interface HookSettings {
-  /** Of the project's own; `<folder>.ts` counts too. */
-  readonly folder: string;
-  readonly disable: readonly string[];
-  readonly timeoutMs: number;
-  readonly blockCommands: readonly string[];
-  readonly outputChars: Readonly<Record<string, number>>;
-  readonly context: RepoContextOptions;
-  readonly directives: readonly Directive[];
-  readonly directivesFrom: DirectivePriority;
-  readonly notify: NotifyOperatorsOptions;
-  readonly recovery: RecoverSessionOptions;
-}
 
 /** Every setting, parsed; nothing else in the product reads the environment. */
 export interface Config {
@@ -117,6 +99,8 @@ export interface Config {
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** Name of the failpoint that ends this process, for crash tests. */
   readonly failAt: string | undefined;
+  /** When this process started itself again for its memory, oldest first. */
+  readonly restartedAt: readonly Date[];
   /** Turns one worker runs at the same time. */
   readonly workerSlots: number;
   readonly limits: Limits;
@@ -191,7 +175,11 @@ export function loadConfig(
       usesAgentsFolder: file.value.skills.agents_folder,
       revoked: file.value.skills.revoked,
     },
-    hooks: readHooks(file.value, projectDir, settings.SWITCHYARD_HOOKS_DIR),
+    hooks: readHooks(file.value, {
+      projectDir,
+      hooksDir: settings.SWITCHYARD_HOOKS_DIR,
+      dataDir: settings.SWITCHYARD_DATA_DIR,
+    }),
     databaseUrl: settings.DATABASE_URL,
     redisUrl: settings.REDIS_URL,
     queueBackend: settings.QUEUE_BACKEND ?? (settings.REDIS_URL === undefined ? 'postgres' : 'redis'),
@@ -255,6 +243,7 @@ export function loadConfig(
     ],
     logLevel: settings.LOG_LEVEL,
     failAt: settings.FAIL_AT,
+    restartedAt: (settings.SWITCHYARD_RESTARTED_AT?.split(',') ?? []).map((text) => new Date(Number(text) * 1000)),
     workerSlots: settings.SWITCHYARD_WORKER_SLOTS,
     limits,
     limitClamps: clamps,
@@ -269,33 +258,6 @@ function readVault(settings: z.infer<typeof settingsSchema>, projectDir: string)
   return file === undefined
     ? { kind: 'file', file: path.resolve(projectDir, settings.SWITCHYARD_DATA_DIR, 'master-key'), mayCreate: true }
     : { kind: 'file', file: path.resolve(projectDir, file), mayCreate: false };
-}
-
-function readHooks(file: ConfigFile, projectDir: string, folder: string): HookSettings {
-  const { disable, timeout_seconds, block_commands, output_chars, context, directives_from, notify, recovery } =
-    file.hooks;
-  return {
-    folder: path.resolve(projectDir, folder),
-    disable,
-    timeoutMs: timeout_seconds * 1000,
-    blockCommands: block_commands,
-    outputChars: output_chars,
-    context: { workspace: context.workspace, project: context.project.map((name) => path.resolve(projectDir, name)) },
-    directives: file.directives.map(({ title, text, priority, status, agents }) => ({
-      title,
-      text,
-      priority,
-      isActive: status === 'active',
-      agents,
-    })),
-    directivesFrom: directives_from,
-    notify: {
-      to: notify.to,
-      onFailure: notify.failures,
-      longMs: notify.longer_than === undefined ? undefined : parseDuration(notify.longer_than),
-    },
-    recovery: { retriesMax: recovery.retries, afterMs: parseDuration(recovery.after) ?? 0 },
-  };
 }
 
 function readApprovals(file: ConfigFile): Config['approvals'] {
@@ -384,6 +346,21 @@ function reportChannelGaps(
       'TELEGRAM_WEBHOOK_SECRET is set, but SWITCHYARD_PUBLIC_URL is not. Set the address Telegram can reach, or remove the secret to poll.',
     );
   }
+}
+
+/** Starts that are remembered: more than any hour has. */
+const restartsKept = 64;
+
+/** The environment of this process for one that takes its place now, in which it finds when that was. */
+export function environmentOfNext(
+  config: Pick<Config, 'restartedAt'>,
+  now: Date,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Record<string, string> {
+  const starts = [...config.restartedAt, now].slice(-restartsKept);
+  const own = { SWITCHYARD_RESTARTED_AT: starts.map((at) => Math.floor(at.getTime() / 1000)).join(',') };
+  const kept = Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]));
+  return { ...Object.fromEntries(kept), ...own };
 }
 
 /** Every variable that is set, right or wrong, and the file beside the environment that they come from. */

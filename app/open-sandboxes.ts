@@ -29,7 +29,7 @@ export function openSandboxes(deps: {
     sessionOf: async (text) => await desk.sessionOf(text),
     describe: async (sessionId) => await desk.describe(sessionId),
     shell: async (sessionId, how) => {
-      using terminal = openTerminal(how.command !== undefined);
+      using terminal = openTerminal(how.command !== undefined && how.isInteractive !== true);
       return await desk.shell(sessionId, terminal, how);
     },
     remove: async (sessionId, { withWorkspace }) => {

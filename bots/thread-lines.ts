@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
 import type { InboxRow } from '#core/inbox/inbox-store.ts';
 import { type Conversation, threadKey } from '#core/sessions/origin.ts';
@@ -95,6 +95,8 @@ export class ThreadLines {
       if (waitMs > 0) {
         // What comes meanwhile may belong to the head or before it.
         await delay(waitMs, undefined, { signal }).catch(() => undefined);
+        // After a pause of the whole process the timer is due before what has come meanwhile is read.
+        await nextTurn();
         continue;
       }
       const move = head.event === undefined ? undefined : this.#moves.get(roomKey(head.event.conversation));

@@ -1,22 +1,19 @@
 import type { Command } from 'commander';
 import { describeBytes } from '#core/files/file-name.ts';
+import type { Db } from '#core/kit/database.ts';
 import { AppError } from '#core/kit/errors.ts';
 import { didYouMean } from '#core/kit/nearest-word.ts';
 import { describeLimit, readToolLimit } from '#core/skills/allowed-tools.ts';
+import { acceptSkill, putSkillBack, type SkillActor, takeSkillAway } from '#core/skills/change-skill.ts';
 import { checkSkill } from '#core/skills/check-skill.ts';
 import { fetchSkill } from '#core/skills/fetch-skill.ts';
-import {
-  type PendingSkill,
-  prepareSkill,
-  prepareTrust,
-  removeSkill,
-  restoreSkill,
-} from '#core/skills/install-skill.ts';
+import { type PendingSkill, prepareSkill, prepareTrust } from '#core/skills/install-skill.ts';
 import { readFolder } from '#core/skills/read-folder.ts';
 import type { SkillReview } from '#core/skills/review-skill.ts';
 import { agentSkillsFolder, type KnownSkill, type SkillLibrary } from '#core/skills/skill-library.ts';
 import type { CliDeps } from './cli-deps.ts';
 import { ExitCode } from './exit-code.ts';
+import { operatorId } from './operator.ts';
 import { type Cell, paint, printJson, printLine, printTable } from './terminal.ts';
 
 interface Wishes {
@@ -81,7 +78,10 @@ export function addSkill(program: Command, deps: CliDeps): void {
     .option('--agent <name>', 'the one of this agent')
     .action(async (name: string, wishes: Wishes) => {
       const { library, keepFolder } = deps.openSkills();
-      await restoreSkill({ keepFolder }, await requireSkill(library, name, wishes));
+      const known = await requireSkill(library, name, wishes);
+      await using database = await deps.openDatabase();
+      const { db } = database;
+      await putSkillBack({ db, keepFolder }, known, await actorOf(db));
       printLine(deps.terminal, `${name} is again what was reviewed.`);
     });
   skill
@@ -94,7 +94,8 @@ export function addSkill(program: Command, deps: CliDeps): void {
       const { library } = deps.openSkills();
       const known = await requireSkill(library, name, wishes);
       if (!(await confirm(deps, wishes, `Delete ${known.folder}?`))) throw new ExitCode(1);
-      await removeSkill(known);
+      await using database = await deps.openDatabase();
+      await takeSkillAway(database.db, known, await actorOf(database.db));
       printLine(deps.terminal, `${name} is gone.`);
     });
 }
@@ -105,12 +106,19 @@ async function decide(deps: CliDeps, pending: PendingSkill, wishes: Wishes, ques
     printLine(deps.terminal, 'Nothing was changed.');
     throw new ExitCode(1);
   }
-  await pending.accept();
+  {
+    await using database = await deps.openDatabase();
+    await acceptSkill(database.db, pending, await actorOf(database.db));
+  }
   if (wishes.json === true) return printJson(deps.terminal, { trusted: pending.review });
   printLine(
     deps.terminal,
     `${pending.review.name} is trusted. Agents whose file lists it under "skills:" can use it now.`,
   );
+}
+
+async function actorOf(db: Db): Promise<SkillActor> {
+  return { personId: await operatorId(db), via: 'cli' };
 }
 
 /** @throws AppError when nobody is there to say yes. */

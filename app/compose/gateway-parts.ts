@@ -7,6 +7,7 @@ import { aborted } from '#core/kit/aborted.ts';
 import { dropMessage, listUndelivered, resendMessage } from '#core/outbox/undelivered.ts';
 import type { BoardQueue } from '#server/bull-board/board-routes.ts';
 import { openGatewayReads } from '#server/gateway-store.ts';
+import type { ProcessHealth } from '#server/health-routes.ts';
 import { ensureSecretFile } from '#server/secret-file.ts';
 import { type Server, startServer } from '#server/start-server.ts';
 import { whileHoldingAccount } from './account-lock.ts';
@@ -36,15 +37,16 @@ export async function openGatewaySecrets(dataDir: string): Promise<GatewaySecret
 export function gatewayParts(
   services: Services,
   secrets: GatewaySecrets,
+  health: () => ProcessHealth,
   onListening: (server: Server) => void,
 ): readonly Part[] {
   const { db, log, clock, queue, config, databaseUrl } = services;
   const feed = new HostedFeed({ databaseUrl, clock, log });
   const watch = new AccountWatch({ db, clock, log });
-  const health = new ChannelHealthBook({ db, clock, log });
+  const channelHealth = new ChannelHealthBook({ db, clock, log });
   return [
     { name: 'accounts', run: async (signal) => await watch.run(signal) },
-    { name: 'channel health', run: async (signal) => await health.run(signal) },
+    { name: 'channel health', run: async (signal) => await channelHealth.run(signal) },
     { name: 'conversation feed', run: async (signal) => await feed.run(signal) },
     ...services.channels.flatMap((channel): Part[] => {
       const receiver = openReceiver(services, channel);
@@ -59,7 +61,7 @@ export function gatewayParts(
         await channel.run(receiver.ingest, signal);
       };
       const connect = async (signal: AbortSignal): Promise<void> => {
-        using _written = health.write(channel);
+        using _written = channelHealth.write(channel);
         await watch.whileEnabled(channel, signal, open);
       };
       return [
@@ -92,6 +94,7 @@ export function gatewayParts(
             checks: readinessChecks(services),
             channels: () =>
               services.channels.map((channel) => ({ name: channel.channel, state: channel.health().state })),
+            process: health,
             hooks: services.channels.flatMap((channel) => channel.routes ?? []),
             mcp: {
               tools: {

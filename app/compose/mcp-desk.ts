@@ -9,10 +9,11 @@ import type { McpServer } from '#core/mcp/mcp-server.ts';
 import { createSecretBook } from '#core/redaction/secret-book.ts';
 import { openCredentials } from '#core/vault/open-credentials.ts';
 import type { McpServers } from '#workers/mcp/mcp-servers.ts';
+import { keptFilesMs, listServerFiles } from '#workers/mcp/prune-server-files.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 import type { Config } from '../config.ts';
 import { openKek } from '../open-vault.ts';
-import { openMcpLogins, openMcpServers } from './open-mcp.ts';
+import { keptServerFiles, openMcpLogins, openMcpServers } from './open-mcp.ts';
 import { sandboxOptions } from './sandbox-options.ts';
 
 const agentName = 'mcp-check';
@@ -28,6 +29,10 @@ export function openMcpDesk(deps: { readonly db: Db; readonly config: Config; re
     servers: config.mcpServers,
     begin: async (server, personId) => await logins.begin(server, personId),
     logout: async (server, personId) => await logins.logout(server, personId),
+    keptFiles: async () =>
+      (await listServerFiles(keptServerFiles(config))).map(({ server, bytes, usedAt }) => {
+        return { server, bytes, usedAt, removedAt: new Date(usedAt.getTime() + keptFilesMs) };
+      }),
     check: async (server, personId, signal) => {
       const agents = openAgentDirectory({ db, clock: systemClock });
       await using servers = openMcpServers({ ...services, agents: { find: async (name) => await agents.find(name) } });

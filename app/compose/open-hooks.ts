@@ -10,6 +10,7 @@ import { logToolsHook } from '#workers/hooks/log-tools.ts';
 import { notifyOperatorsHook } from '#workers/hooks/notify-operators.ts';
 import { recoverSessionHook } from '#workers/hooks/recover-session.ts';
 import { repoContextHook } from '#workers/hooks/repo-context.ts';
+import { trajectoryLogHook } from '#workers/hooks/trajectory-log.ts';
 import { truncateOutputHook } from '#workers/hooks/truncate-output.ts';
 import { findHookFiles, openUserHooks, type UserHooks } from '#workers/hooks/user-hooks.ts';
 import type { SandboxPort } from '#workers/sandbox/sandbox.ts';
@@ -58,11 +59,11 @@ export async function loadUserHooks(config: Pick<Config, 'hooks'>, log: Log): Pr
 
 /** The hooks of a worker that the settings leave switched on. @param more hooks that other parts bring. */
 export function openHooks(
-  services: Pick<Services, 'config' | 'log' | 'db' | 'clock' | 'queue'>,
+  services: Pick<Services, 'config' | 'log' | 'db' | 'clock' | 'queue' | 'redactor'>,
   sandboxes: SandboxPort,
   more: readonly Hook[],
 ): { readonly hooks: readonly Hook[] } & AsyncDisposable {
-  const { config, log, db, clock, queue } = services;
+  const { config, log, db, clock, queue, redactor } = services;
   const { hooks: settings, limits } = config;
   const recovery = recoverSessionHook(
     { db, log, clock, ring: async (wakes) => await queue.wakes.ring(wakes) },
@@ -76,6 +77,7 @@ export function openHooks(
     ...(settings.directives.length === 0 ? [] : [directivesHook(settings.directives, settings.directivesFrom)]),
     ...(settings.notify.to.length === 0 ? [] : [notifyOperatorsHook({ db, clock, log }, settings.notify)]),
     ...(settings.recovery.retriesMax === 0 ? [] : [recovery.hook]),
+    ...(settings.trajectoryLog === undefined ? [] : [trajectoryLogHook({ redactor }, settings.trajectoryLog)]),
     ...(settings.context.workspace.length + settings.context.project.length === 0
       ? []
       : [
@@ -104,11 +106,12 @@ export function openHooks(
 /** What runs, in its order, for people; loads the project's own for a moment. */
 export async function listHooks(config: Config, log: Log): Promise<readonly HookLine[]> {
   await using own = await loadUserHooks(config, log);
-  const { disable, directives, notify, recovery, context } = config.hooks;
+  const { disable, directives, notify, recovery, context, trajectoryLog } = config.hooks;
   const isOff: Readonly<Record<string, boolean>> = {
     directives: directives.length === 0,
     notification: notify.to.length === 0,
     'session-recovery': recovery.retriesMax === 0,
+    'trajectory-log': trajectoryLog === undefined,
     'repo-context': context.workspace.length + context.project.length === 0,
   };
   return [...listBuiltIn(), ...own.hooks]

@@ -42,7 +42,7 @@ export function openMcpServers(
     log,
     version: productVersion(),
     servers: config.mcpServers,
-    keptDirectory: path.join(config.dataDir, 'mcp'),
+    keptDirectory: keptServerFiles(config),
     fetchFor: (server) => fetchFor(config, server),
     ...(journal === undefined ? {} : { journal }),
     credentials,
@@ -50,6 +50,11 @@ export function openMcpServers(
     serversOf: async (name) => (await agents.find(name))?.mcp ?? [],
     ownTools: toolNames,
   });
+}
+
+/** Where copies of servers' files are kept. */
+export function keptServerFiles({ dataDir }: Pick<Config, 'dataDir'>): string {
+  return path.join(dataDir, 'mcp');
 }
 
 /** What we call ourselves towards servers and clients. */

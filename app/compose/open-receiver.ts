@@ -12,9 +12,11 @@ import { peopleCommands } from '#core/commands/people-commands.ts';
 import { createPress } from '#core/commands/press.ts';
 import { questionPress } from '#core/commands/question-presses.ts';
 import { secretCommands } from '#core/commands/secret-commands.ts';
+import { type SkillDesk, skillChanges, skillCommands } from '#core/commands/skill-commands.ts';
 import { createTakeSecret } from '#core/commands/take-secret.ts';
 import { createTakeAnswer, createTakeForm } from '#core/commands/take-words.ts';
 import { threadCommands } from '#core/commands/thread-commands.ts';
+import { createAddressGuard } from '#core/egress/address-guard.ts';
 import { forgetEvent } from '#core/inbox/forget-event.ts';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
 import { createLoopFuse } from '#core/inbox/loop-fuse.ts';
@@ -26,6 +28,8 @@ import { type ChannelAccess, closedAccess } from '#core/people/access.ts';
 import { createAcceptMessage } from '#core/turns/accept-message.ts';
 import { LiveStage } from '#workers/delivery/live-stage.ts';
 import { openKek } from '../open-vault.ts';
+import { keptSkills, openSkills } from './open-skills.ts';
+import { ownAddresses } from './outside.ts';
 import { createRunTask } from './run-task.ts';
 import { withSeenSign } from './seen-sign.ts';
 import type { Services } from './services.ts';
@@ -85,6 +89,7 @@ export function openRoute(
     },
     ring: async (wakes) => await queue.wakes.ring(wakes),
   };
+  const skillDeps = { db, defaultAgent: config.defaultAgent, skills: openSkillDesk(config, agents) };
   // A late command that is confirmed runs like any other.
   const lateCommand: RunCommand = async (known, name, args) => await runCommand(known, name, args);
   const runCommand: RunCommand = createRunCommand(
@@ -97,15 +102,17 @@ export function openRoute(
       ...announceCommands(deps, config.announceTo),
       ...costCommands(deps),
       ...secretCommands(deps),
+      ...skillCommands(skillDeps),
     },
     {
       ...approvalDecisions(deps),
+      ...skillChanges(skillDeps),
       press: withHomeRefresh(
         { db, log, channel },
         createPress([
           approvalPress(deps),
           questionPress(deps),
-          offerPress({ ...deps, runCommand: lateCommand }),
+          offerPress({ ...deps, ...skillDeps, runCommand: lateCommand }),
           strayPress(deps),
         ]),
       ),
@@ -128,6 +135,20 @@ export function openRoute(
     takeSecret: createTakeSecret(deps),
   };
   return async (inboxId, event) => await routeInbound(routeDeps, inboxId, event);
+}
+
+/** Skills as chats reach them: the project's folder and the public internet, our own machine and files left out. */
+function openSkillDesk(config: Services['config'], agents: ReceiverServices['agents']): SkillDesk {
+  return {
+    library: openSkills(config),
+    keepFolder: keptSkills(config),
+    sources: {
+      projectDir: config.projectDir,
+      closedFolders: [config.dataDir],
+      guard: createAddressGuard({ open: config.egress.open, closed: [...ownAddresses(), ...config.egress.closed] }),
+    },
+    findAgent: async (name) => await agents.find(name),
+  };
 }
 
 /** Channels of our own have no allow list: who may use them is decided before an event is stored, or by pairing. */

@@ -29,12 +29,14 @@ import type { McpServers } from '#workers/mcp/mcp-servers.ts';
 import { createMcpTools } from '#workers/mcp/mcp-tools.ts';
 import { createModelPorts } from '#workers/models/model-ports.ts';
 import { createOpenAiImages } from '#workers/models/openai-images.ts';
+import { createPictureRefusals } from '#workers/models/picture-refusals.ts';
 import { DockerSandboxes } from '#workers/sandbox/docker-sandboxes.ts';
 import type { OpenGateway, PrepareSandboxFolder, SandboxPort } from '#workers/sandbox/sandbox.ts';
 import { createAskModel } from '#workers/turn/ask-model.ts';
 import { createGate } from '#workers/turn/gate.ts';
 import { redactTurns } from '#workers/turn/redact-turns.ts';
 import { runClaimedTurn } from '#workers/turn/run-claimed-turn.ts';
+import { EndedTurns } from '#workers/turn/tell-ended.ts';
 import type { TurnDeps } from '#workers/turn/turn-deps.ts';
 import { callOutside } from '#workers/upkeep/call-outside.ts';
 import { every } from '#workers/upkeep/every.ts';
@@ -70,12 +72,13 @@ export async function openWorker(
   const sandboxes = stack.use(openSandboxes(services, [skills.prepareFolder, mcp.prepareFolder], outside.openGateway));
   const browsers = stack.use(new BrowserSessions({ log }));
   const own = stack.use(openHooks(services, sandboxes, [...skills.hooks, ...userHooks]));
-  const hooks = createHooks({ log }, own.hooks);
+  const hooks = stack.use(createHooks({ log }, own.hooks));
   const watch = new AccountWatch({ db, clock, log });
   const turnDeps = redactTurns(
     createTurnDeps(services, sandboxes, watch, { outside, browsers, mcp, skills, hooks }),
     services.redactor,
   );
+  const ended = stack.use(new EndedTurns(turnDeps));
   const runner = new LaneRunner(
     {
       db,
@@ -83,6 +86,7 @@ export async function openWorker(
       wakes: queue.wakes,
       presence,
       runTurn: async (turn, context) => await runClaimedTurn(turnDeps, turn, context),
+      onEnded: (turn, outcome) => ended.tell(turn, outcome),
     },
     { slots: config.workerSlots, drainMs: config.limits.drainSeconds * secondMs },
   );
@@ -211,6 +215,7 @@ function createTurnDeps(
           config.imageModel === undefined
             ? undefined
             : { ...config.imageModel, port: createOpenAiImages(config.imageModel.ref, config.providers) },
+        prices,
       },
       [skills.toolsOf, mcpTools],
     ),
@@ -219,8 +224,17 @@ function createTurnDeps(
     askModel: createAskModel({
       db,
       log,
+      hooks,
       ledger,
-      call: { portFor: createModelPorts(config.providers), prices, cooldowns, clock, log, random: Math.random },
+      call: {
+        portFor: createModelPorts(config.providers),
+        prices,
+        cooldowns,
+        pictureRefusals: createPictureRefusals({ clock }),
+        clock,
+        log,
+        random: Math.random,
+      },
       defaultModel: config.defaultModel,
       timeouts: {
         headerMs: limits.modelHeaderSeconds * secondMs,
@@ -228,7 +242,7 @@ function createTurnDeps(
         totalMs: limits.modelSeconds * secondMs,
       },
     }),
-    gate: createGate({ db, clock, rolePolicies: compileRolePolicies(), notify: config.approvals.notify }),
+    gate: createGate({ db, clock, rolePolicies: compileRolePolicies(), notify: config.approvals.notify, hooks }),
     findSender,
     liveStage: new LiveStage({ db, log }),
     limits: {

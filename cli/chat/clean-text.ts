@@ -1,4 +1,4 @@
-import { stripVTControlCharacters } from 'node:util';
+import { stripSequences } from '#core/kit/strip-sequences.ts';
 
 /**
  * Makes text from outside safe to print: escape sequences, control characters and the marks that reverse the reading
@@ -6,7 +6,7 @@ import { stripVTControlCharacters } from 'node:util';
  */
 export function cleanText(text: string): string {
   return (
-    stripVTControlCharacters(text.toWellFormed().replaceAll('\r\n', '\n').replaceAll('\r', '\n'))
+    stripSequences(text.toWellFormed().replaceAll('\r\n', '\n').replaceAll('\r', '\n'))
       // What the pattern above does not take for a sequence: C0 but tab and newline, DEL, C1.
       .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '')
       .replaceAll(/[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
@@ -20,6 +20,8 @@ export function cleanLine(text: string): string {
 
 /** Columns a text takes in a terminal, as most terminals count. */
 export function textWidth(text: string): number {
+  // Most words; telling characters apart takes a hundred times as long.
+  if (/^[ -~]*$/.test(text)) return text.length;
   let width = 0;
   for (const { segment } of segmenter.segment(text)) width += segmentWidth(segment);
   return width;
@@ -51,13 +53,11 @@ export function wrapText(text: string, columns: number): string[] {
  * text of a list item. Styles are kept and take no room. A word that is too long is left to the terminal.
  */
 export function wrapWords(line: string, columns: number): string {
-  const indent = ' '.repeat(
-    /^\s*(?:(?:[•│]|\d+[.)]) (?:[☐☑] )?)?/.exec(stripVTControlCharacters(line))?.[0].length ?? 0,
-  );
+  const indent = ' '.repeat(/^\s*(?:(?:[•│]|\d+[.)]) (?:[☐☑] )?)?/.exec(stripSequences(line))?.[0].length ?? 0);
   let wrapped = '';
   let width = 0;
   for (const [index, word] of line.split(' ').entries()) {
-    const wordWidth = textWidth(stripVTControlCharacters(word));
+    const wordWidth = textWidth(stripSequences(word));
     if (index > 0 && width + 1 + wordWidth > columns && width > indent.length) {
       wrapped += `\n${indent}${word}`;
       width = indent.length + wordWidth;

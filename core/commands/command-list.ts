@@ -97,6 +97,17 @@ export const commandList: readonly CommandHelp[] = [
       { name: 'scope', description: 'agent:name host:api.example.org' },
     ],
   },
+  { name: 'skills', usage: '/skills', description: 'Which skills the agent here has' },
+  {
+    name: 'skill',
+    usage: '/skill add <source> | rm <name>',
+    description: 'Let a skill in, or delete one',
+    options: [
+      { name: 'what', description: 'What to do', isRequired: true, choices: ['add', 'rm'] },
+      { name: 'which', description: 'An https:// address, a path in the project, or a name', isRequired: true },
+      { name: 'scope', description: 'agent:name for one agent alone' },
+    ],
+  },
   { name: 'resend', usage: '/resend', description: 'Send again what may have been lost' },
   {
     name: 'continue',

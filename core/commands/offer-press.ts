@@ -1,8 +1,8 @@
 import { endEvent } from '../inbox/end-event.ts';
 import type { KnownEvent } from '../inbox/known-event.ts';
-import type { Db, Tx } from '../kit/database.ts';
+import type { Tx } from '../kit/database.ts';
 import { decideTools } from '../mcp/decide-tools.ts';
-import type { Offer } from '../offers/offer.ts';
+import type { Offer, OfferSubject } from '../offers/offer.ts';
 import { type OfferOutcome, settleOffer } from '../offers/settle-offer.ts';
 import { putMessages } from '../outbox/put-messages.ts';
 import { admit } from '../people/admit.ts';
@@ -12,14 +12,16 @@ import type { Conversation } from '../sessions/origin.ts';
 import type { RunCommand } from './command.ts';
 import type { CommandDeps } from './command-deps.ts';
 import type { PressHandler } from './press.ts';
+import { carryOutSkillOffer, type SkillCommandDeps } from './skill-commands.ts';
 
-/** Presses of offers: letting somebody in, joining two people, a command that came late, tools of MCP servers. */
-export function offerPress(deps: {
-  readonly db: Db;
+interface OfferPressDeps extends SkillCommandDeps {
   readonly acknowledge: CommandDeps['acknowledge'];
   /** Carries out a command that its author still means. */
   readonly runCommand: RunCommand;
-}): PressHandler {
+}
+
+/** Presses of offers: letting somebody in, joining two people, a command that came late, tools of MCP servers, skills. */
+export function offerPress(deps: OfferPressDeps): PressHandler {
   return async (known, token) => {
     const outcome = await deps.db.transaction().execute(async (tx) => await settle(tx, known, token));
     if (outcome === undefined) return false;
@@ -28,7 +30,12 @@ export function offerPress(deps: {
       await deps.acknowledge(event, outcome.text, true);
       return true;
     }
-    const { subject } = outcome.offer;
+    const { id, subject } = outcome.offer;
+    if (isSkillOffer(subject) && outcome.isAccepted) {
+      await deps.acknowledge(event, 'On it.', false);
+      await carryOutSkillOffer(deps, known, { id, subject });
+      return true;
+    }
     if (subject.kind === 'late_command' && outcome.isAccepted) {
       const { name, args, files, messageId } = subject;
       const base = { conversation: event.conversation, actor: event.actor, occurredAt: event.occurredAt };
@@ -53,11 +60,19 @@ async function settle(tx: Tx, known: KnownEvent, token: string): Promise<OfferOu
   const { inboxId, person, thread } = known;
   const outcome = await settleOffer(tx, { token, threadKey: thread.threadKey, person, inboxId });
   if (outcome === undefined) return undefined;
-  // The command ends the event itself, with its effect.
-  const isCommand = outcome.kind === 'settled' && outcome.offer.subject.kind === 'late_command' && outcome.isAccepted;
-  if (isCommand || !(await endEvent(tx, inboxId, 'routed'))) return outcome;
+  // A command and a change of skills end the event themselves, with their effect.
+  const endsItself = outcome.kind === 'settled' && outcome.isAccepted && bringsOwnEnd(outcome.offer.subject);
+  if (endsItself || !(await endEvent(tx, inboxId, 'routed'))) return outcome;
   if (outcome.kind === 'settled') await carryOut(tx, known, outcome.offer, outcome.isAccepted);
   return outcome;
+}
+
+function bringsOwnEnd(subject: OfferSubject): boolean {
+  return subject.kind === 'late_command' || isSkillOffer(subject);
+}
+
+function isSkillOffer(subject: OfferSubject): subject is Extract<OfferSubject, { kind: 'skill_add' | 'skill_remove' }> {
+  return subject.kind === 'skill_add' || subject.kind === 'skill_remove';
 }
 
 async function carryOut(tx: Tx, known: KnownEvent, offer: Offer, isAccepted: boolean): Promise<void> {
@@ -99,6 +114,8 @@ async function carryOut(tx: Tx, known: KnownEvent, offer: Offer, isAccepted: boo
         : await tell(subject.conversation, 'warn', problem);
     }
     case 'late_command':
+    case 'skill_add':
+    case 'skill_remove':
       return;
     case 'mcp_tools': {
       const { server, tools } = subject;

@@ -34,6 +34,23 @@ const subjectSchema = z.discriminatedUnion('kind', [
     server: z.string(),
     tools: z.array(z.object({ name: z.string(), digest: z.string() })),
   }),
+  /** A skill that agents may use from then on, exactly as it was shown. */
+  z.object({
+    kind: z.literal('skill_add'),
+    source: z.string(),
+    name: z.string(),
+    digest: z.string(),
+    commit: z.string().exactOptional(),
+    /** The one agent it is for; absent for the project's skills. */
+    agent: z.string().exactOptional(),
+  }),
+  /** A skill to be deleted. */
+  z.object({
+    kind: z.literal('skill_remove'),
+    name: z.string(),
+    digest: z.string().exactOptional(),
+    agent: z.string().exactOptional(),
+  }),
 ]);
 
 export type OfferSubject = z.infer<typeof subjectSchema>;
@@ -68,5 +85,9 @@ export function buttonLabels(kind: OfferSubject['kind']): readonly [string, stri
       return ['Do it now', 'Drop it'];
     case 'mcp_tools':
       return ['Allow', 'Refuse'];
+    case 'skill_add':
+      return ['Let it in', 'Refuse'];
+    case 'skill_remove':
+      return ['Delete', 'Keep it'];
   }
 }

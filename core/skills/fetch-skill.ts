@@ -17,6 +17,14 @@ export interface FetchedSkill {
   readonly commit: string | undefined;
 }
 
+/** How a repository is fetched for somebody who is not at the terminal. */
+export interface FetchBounds {
+  /** The revision that was shown, in place of what the name stands for by now. */
+  readonly commit?: string | undefined;
+  /** Addresses the host of a repository was found to have: git connects to no other one. */
+  readonly addresses?: readonly string[] | undefined;
+}
+
 const cloneMs = 120_000;
 
 /**
@@ -24,12 +32,13 @@ const cloneMs = 120_000;
  * `#ref:folder` behind it).
  * @throws AppError `skill.invalid` listing every problem with its place.
  */
-export async function fetchSkill(source: string, signal: AbortSignal): Promise<FetchedSkill> {
+export async function fetchSkill(source: string, signal: AbortSignal, bounds: FetchBounds = {}): Promise<FetchedSkill> {
   const [, address = source, ref, folder] = /^([^#]+)(?:#([^:]*)(?::(.*))?)?$/.exec(source) ?? [];
   if (/^https:\/\//.test(address) || (/\.git\/?$/.test(address) && (await isFolder(address)))) {
     return await fromGit(
       address,
       { ref: ref === undefined || ref === '' ? 'HEAD' : ref, folder: folder ?? '' },
+      bounds,
       signal,
     );
   }
@@ -72,6 +81,7 @@ async function readArchive(source: string): Promise<Buffer> {
 async function fromGit(
   address: string,
   { ref, folder }: { readonly ref: string; readonly folder: string },
+  bounds: FetchBounds,
   signal: AbortSignal,
 ): Promise<FetchedSkill> {
   if (!/^[\w][\w./-]*$/.test(ref))
@@ -79,8 +89,9 @@ async function fromGit(
   const work = await mkdtemp(path.join(tmpdir(), 'switchyard-skill-'));
   try {
     const clone = path.join(work, 'clone.git');
-    await git(['clone', '--quiet', '--bare', '--no-tags', '--', address, clone], signal);
-    const commit = (await git(['-C', clone, 'rev-parse', '--verify', '--end-of-options', `${ref}^{commit}`], signal))
+    await git([...onlyTo(address, bounds), 'clone', '--quiet', '--bare', '--no-tags', '--', address, clone], signal);
+    const wanted = `${bounds.commit ?? ref}^{commit}`;
+    const commit = (await git(['-C', clone, 'rev-parse', '--verify', '--end-of-options', wanted], signal))
       .toString()
       .trim();
     const archive = await git(['-C', clone, 'archive', '--format=tar', commit], signal);
@@ -93,6 +104,20 @@ async function fromGit(
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** Holds git to addresses that were judged before: it would look the name up again, and follow where it is sent. */
+function onlyTo(address: string, { addresses }: FetchBounds): readonly string[] {
+  if (addresses === undefined) return [];
+  const { hostname, port } = new URL(address);
+  const host = hostname.replace(/^\[(.*)\]$/, '$1');
+  const settings = [
+    `http.curloptResolve=${host}:${port === '' ? '443' : port}:${addresses.join(',')}`,
+    'http.followRedirects=false',
+    'protocol.allow=never',
+    'protocol.https.allow=always',
+  ];
+  return settings.flatMap((setting) => ['-c', setting]);
 }
 
 async function git(args: readonly string[], signal: AbortSignal): Promise<Buffer> {

@@ -13,11 +13,18 @@ import { entryOf, readLock, writeLock } from './skill-lock.ts';
 /** What is about to be trusted, and the step that does it. */
 export interface PendingSkill {
   readonly review: SkillReview;
+  /** The folder it will stand in, or stands in. */
+  readonly place: string;
+  /** Where its bytes come from, as the lock tells it. */
+  readonly source: string;
+  readonly commit: string | undefined;
+  /** Whether it comes from elsewhere; false when it is trusted where it lies. */
+  readonly isInstall: boolean;
   /** Puts it in place and pins it. */
   accept(): Promise<void>;
 }
 
-interface InstallDeps {
+export interface InstallDeps {
   /** Where the bytes of trusted files are kept by their hash, so that a changed skill can be put back. */
   readonly keepFolder: string;
 }
@@ -38,6 +45,10 @@ export async function prepareSkill(deps: InstallDeps, fetched: FetchedSkill, fol
   refuseBundled(name, before?.source);
   return {
     review: reviewSkill(skill, before),
+    place,
+    source,
+    commit,
+    isInstall: !isThere,
     accept: async () => {
       await keepFiles(deps.keepFolder, skill.files);
       if (!isThere) await placeFiles(place, skill.files);
@@ -61,11 +72,16 @@ export async function prepareTrust(deps: InstallDeps, known: KnownSkill): Promis
       mend: 'Mend them and trust it again; nothing was changed.',
     });
   }
+  const source = entry?.source ?? `folder:${folder}`;
   return {
     review: reviewSkill(skill, entry),
+    place: folder,
+    source,
+    commit: undefined,
+    isInstall: false,
     accept: async () => {
       await keepFiles(deps.keepFolder, skill.files);
-      await pin(path.dirname(folder), skill, { source: entry?.source ?? `folder:${folder}` });
+      await pin(path.dirname(folder), skill, { source });
     },
   };
 }

@@ -20,6 +20,7 @@ import type { EgressJournal } from '../egress/egress-journal.ts';
 import type { PrepareSandboxFolder, Sandbox } from '../sandbox/sandbox.ts';
 import { McpConnection } from './mcp-connection.ts';
 import { toMcpError } from './mcp-error.ts';
+import { markUsed, pruneServerFiles } from './prune-server-files.ts';
 import { recordedFetch } from './recorded-fetch.ts';
 import { SandboxTransport } from './sandbox-transport.ts';
 import { keepServerFiles, placeServerFiles, type ServerFiles } from './server-files.ts';
@@ -30,6 +31,8 @@ const backOffMaxMs = 60_000;
 /** A connection nobody used for this long is closed. */
 const idleMs = 15 * 60_000;
 const connectionsMax = 200;
+/** How often a worker says which files it uses and removes those nobody does: far more often than they are kept. */
+const pruneMs = 6 * 3_600_000;
 /** An old server may be upgraded: after this long it is asked again which protocol it speaks. */
 const legacyVerdictMs = 24 * 3_600_000;
 
@@ -81,10 +84,14 @@ export class McpServers implements AsyncDisposable {
   readonly #files = new Map<string, Promise<ServerFiles>>();
   readonly #verdicts = new Map<string, PriorDiscovery>();
   readonly #sweep: NodeJS.Timeout;
+  #prunedAt = 0;
 
   constructor(deps: McpServersDeps) {
     this.#deps = deps;
-    this.#sweep = setInterval(() => this.#closeIdle(), 60_000);
+    this.#sweep = setInterval(() => {
+      this.#closeIdle();
+      if (Date.now() - this.#prunedAt >= pruneMs) void this.pruneFiles(new Date());
+    }, 60_000);
     this.#sweep.unref();
   }
 
@@ -148,8 +155,34 @@ export class McpServers implements AsyncDisposable {
 
   /** Puts the files of one server into a container's folder. */
   async placeFiles(server: StdioServer, directory: string): Promise<void> {
+    const target = path.join(directory, 'mcp', server.name);
     const files = await this.#filesOf(server);
-    if (files !== undefined) await placeServerFiles(files, path.join(directory, 'mcp', server.name));
+    if (files === undefined) return;
+    try {
+      await placeServerFiles(files, target);
+    } catch (err) {
+      if (await markUsed(files.folder)) throw err;
+      // Another worker held it for unused.
+      this.#files.delete(server.name);
+      const again = await this.#filesOf(server);
+      if (again !== undefined) await placeServerFiles(again, target);
+    }
+  }
+
+  /** Says which files this worker uses, and removes copies that no worker has used for days. Never fails. */
+  async pruneFiles(now: Date): Promise<void> {
+    const { log, keptDirectory } = this.#deps;
+    this.#prunedAt = now.getTime();
+    try {
+      for (const [name, keeping] of this.#files) {
+        const files = await keeping.catch(() => undefined);
+        if (files !== undefined && !(await markUsed(files.folder))) this.#files.delete(name);
+      }
+      const gone = await pruneServerFiles(keptDirectory, now);
+      if (gone.length > 0) log.info({ folders: gone }, 'unused files of mcp servers removed');
+    } catch (err) {
+      log.warn({ err }, 'unused files of mcp servers cannot be removed');
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

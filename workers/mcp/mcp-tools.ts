@@ -141,6 +141,7 @@ function callable(deps: McpToolsDeps, server: McpServer, known: McpTool): Tool<A
     isParallelSafe: false,
     isIdempotent: false,
     claim: (args) => claimOf(server, known.name, args),
+    waitsStill: async ({ turnId, callKey }) => (await selectCall(deps.db, turnId, callKey))?.isSent === false,
     run: async (args, context) => {
       const session = sessionOf(context.agent, context, async () => await context.sandbox());
       const open = await selectCall(deps.db, context.turnId, context.callKey);
@@ -285,9 +286,13 @@ async function collect(
     let problem = '';
     // Words that do not fit are asked for once more, with what is wrong about them.
     for (const attempt of [1, 2]) {
-      const asked = await ask(deps, question, { key: `${call.round}:${key}:${attempt}`, problem }, context);
+      const asked = await ask(
+        deps,
+        question,
+        { key: `${call.round}:${key}:${attempt}`, problem, call: { ...call, responses } },
+        context,
+      );
       if (asked.state === 'pending') {
-        await putCall(deps.db, { ...call, responses });
         return {
           text: 'The server waits for a person.',
           isError: false,
@@ -308,10 +313,11 @@ async function collect(
   return { requestState: call.requestState, responses };
 }
 
+/** Asks, and keeps with the question what the call goes on with: a crash finds both or neither. */
 async function ask(
   deps: McpToolsDeps,
   question: NonNullable<ReturnType<typeof toQuestion>>,
-  attempt: { readonly key: string; readonly problem: string },
+  attempt: { readonly key: string; readonly problem: string; readonly call: OpenCall },
   context: ToolContext,
 ): Promise<Awaited<ReturnType<typeof askQuestion>>['question']> {
   const { sessionId, turnId, callKey, agent, origin } = context;
@@ -328,6 +334,7 @@ async function ask(
       conversation: origin,
       validMs: questionValidMs,
     });
+    if (asked.state === 'pending') await putCall(tx, attempt.call);
     if (audit !== undefined) await appendAudit(tx, [audit]);
     return asked;
   });

@@ -18,6 +18,7 @@ import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { AppError } from '#core/kit/errors.ts';
 import { newToken, sha256 } from '#core/kit/ids.ts';
+import { markUsed } from './prune-server-files.ts';
 
 const filesMax = 30_000;
 const bytesMax = 300 * 1024 * 1024;
@@ -44,7 +45,7 @@ export async function keepServerFiles(source: string, kept: string): Promise<Ser
   await walk(source, '', found, { bytes: 0 });
   const digest = sha256(JSON.stringify([found.files, found.links]));
   const folder = path.join(kept, digest.slice(0, 32));
-  if (await exists(folder)) return { folder, digest };
+  if (await markUsed(folder)) return { folder, digest };
   const draft = path.join(kept, `.${newToken(9)}`);
   await mkdir(draft, { recursive: true });
   try {
@@ -59,7 +60,7 @@ export async function keepServerFiles(source: string, kept: string): Promise<Ser
   } catch (err) {
     await rm(draft, { recursive: true, force: true });
     // Another worker of this host kept the same files at the same time.
-    if (!(await exists(folder))) throw err;
+    if (!(await markUsed(folder))) throw err;
   }
   return { folder, digest };
 }
@@ -119,13 +120,6 @@ async function digestOf(file: string): Promise<string> {
   const hash = createHash('sha256');
   await pipeline(createReadStream(file), hash);
   return hash.digest('hex');
-}
-
-async function exists(file: string): Promise<boolean> {
-  return await stat(file).then(
-    () => true,
-    () => false,
-  );
 }
 
 function invalid(root: string, why: string, cause?: unknown): AppError {

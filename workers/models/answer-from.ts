@@ -1,7 +1,7 @@
 import { ModelError, type ModelMessage, type Part } from '#core/models/model-port.ts';
 import type { ModelRef } from '#core/models/model-ref.ts';
 import { attemptModel, type Call, type End } from './attempt-model.ts';
-import { havePictures, hidePictures } from './hide-pictures.ts';
+import { havePictures } from './hide-pictures.ts';
 import type { Answer } from './model-call.ts';
 
 /** How often a paused answer is continued before we call it stuck (Anthropic `pause_turn`). */
@@ -11,20 +11,23 @@ const nudge: ModelMessage = {
   parts: [{ type: 'text', text: '(Your last answer was empty. Answer the message above, or call a tool.)' }],
 };
 
-const refusedNote = '[There is a picture here that could not be shown to you. Say so if it matters.]';
-
 /**
  * One model to a full answer: paused answers are continued, an empty one is asked for once more, and one that was
- * refused because of a picture is asked for without pictures, which would otherwise block the conversation for good.
+ * refused because of a picture is asked for without pictures, which would otherwise block the conversation for good; that is
+ * remembered, so that the next round does not ask for the same refusal.
  * @throws ModelError when the model could not be brought to say or do anything.
  */
 export async function answerFrom(call: Call, ref: ModelRef): Promise<Answer> {
+  const { log, pictureRefusals } = call.deps;
+  const messages = pictureRefusals.hideKnown(ref, call.messages);
   try {
-    return await answerTo(call, ref, call.messages);
+    return await answerTo(call, ref, messages);
   } catch (err) {
-    if (!isAboutPictures(err) || !havePictures(call.messages)) throw err;
-    call.deps.log.warn({ model: ref.text, reason: err.message }, 'pictures were refused, asking without them');
-    return await answerTo(call, ref, hidePictures(call.messages, refusedNote));
+    if (!isAboutPictures(err) || !havePictures(messages)) throw err;
+    log.warn({ model: ref.text, reason: err.message }, 'pictures were refused, asking without them');
+    const answer = await answerTo(call, ref, pictureRefusals.hideAll(messages));
+    pictureRefusals.remember(ref, err, messages);
+    return answer;
   }
 }
 

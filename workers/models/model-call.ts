@@ -7,6 +7,7 @@ import type { ModelRef } from '#core/models/model-ref.ts';
 import type { PriceBook } from '#core/models/price-book.ts';
 import type { ModelDelta } from './accumulator.ts';
 import type { PortFor } from './model-ports.ts';
+import type { PictureRefusals } from './picture-refusals.ts';
 
 /** What a caller sees while the model speaks. After `restart` everything shown of this call so far is void. */
 export type CallEvent = ModelDelta | { readonly type: 'restart' };
@@ -30,6 +31,7 @@ export interface CallModelDeps {
   readonly portFor: PortFor;
   readonly prices: PriceBook;
   readonly cooldowns: Cooldowns;
+  readonly pictureRefusals: PictureRefusals;
   readonly clock: Clock;
   readonly log: Log;
   /** In [0, 1), for jitter. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type ImagePort, imageSizes } from '#core/models/image-port.ts';
-import { ModelError } from '#core/models/model-port.ts';
+import { ModelError, type Usage } from '#core/models/model-port.ts';
 import type { ModelRef } from '#core/models/model-ref.ts';
 import { endpointOf, type ProviderSettings, providerOf } from '#core/models/providers.ts';
 import { failureToModelError, readOpenAiError } from './classify-model-error.ts';
@@ -12,7 +12,21 @@ const drawMs = 180_000;
 /** A picture as base64 and what stands around it. */
 const answerBytesMax = 40 << 20;
 
-const answerSchema = z.object({ data: z.array(z.object({ b64_json: z.string().min(1) })).min(1) });
+/** Far more than a picture takes: what says more is no figure to book by. */
+const tokensMax = 10_000_000;
+const count = z.int().min(0).max(tokensMax);
+
+const answerSchema = z.object({
+  data: z.array(z.object({ b64_json: z.string().min(1) })).min(1),
+  usage: z.unknown().optional(),
+});
+
+const usageSchema = z.object({
+  input_tokens: count,
+  output_tokens: count.min(1),
+  input_tokens_details: z.object({ cached_tokens: count.optional() }).nullish(),
+  output_tokens_details: z.object({ image_tokens: count.optional() }).nullish(),
+});
 
 /** The images endpoint of OpenAI and of whoever offers the same. Addresses in an answer are not fetched. */
 export function createOpenAiImages(ref: ModelRef, settings: ProviderSettings): ImagePort {
@@ -41,7 +55,7 @@ export function createOpenAiImages(ref: ModelRef, settings: ProviderSettings): I
         const answer = answerSchema.safeParse(parseJson(text)?.value);
         const [picture] = answer.success ? answer.data.data : [];
         if (picture === undefined) throw new ModelError('protocol', 'The answer has no picture in it.');
-        return Buffer.from(picture.b64_json, 'base64');
+        return { bytes: Buffer.from(picture.b64_json, 'base64'), usage: usageOf(answer.data?.usage) };
       } catch (err) {
         if (err instanceof ModelError) throw err;
         if (signal.aborted) throw new ModelError('aborted', 'The call was cancelled.', { cause: err });
@@ -49,6 +63,22 @@ export function createOpenAiImages(ref: ModelRef, settings: ProviderSettings): I
         throw new ModelError('transient', 'The images endpoint could not be reached.', { cause: err });
       }
     },
+  };
+}
+
+/** The vendor's own figures; without details all that came out is taken for picture. */
+function usageOf(value: unknown): Usage | undefined {
+  const { data } = usageSchema.safeParse(value);
+  if (data === undefined) return undefined;
+  const { input_tokens: input, output_tokens: output } = data;
+  return {
+    input,
+    cacheRead: Math.min(data.input_tokens_details?.cached_tokens ?? 0, input),
+    cacheWrite: 0,
+    output,
+    outputImage: Math.min(data.output_tokens_details?.image_tokens ?? output, output),
+    reasoning: 0,
+    source: 'provider',
   };
 }
 

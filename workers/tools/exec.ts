@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ExecResult } from '../sandbox/sandbox.ts';
 import { commandRisk } from './command-risk.ts';
-import { describeJob, jobOutputBytesMax, jobSecondsMax } from './show-job.ts';
+import { describeJob, jobOutputBytesMax, jobSecondsMax, nearLine } from './show-job.ts';
 import { showOutput } from './show-output.ts';
 import type { Tool, ToolContext, ToolResult } from './tool.ts';
 import { clipped, outputCharactersMax, plainOutput, truncateMiddle } from './tool-output.ts';
@@ -92,7 +92,7 @@ export async function runShown(
   });
   const output = truncateMiddle(plainOutput(result.output).trimEnd());
   return {
-    text: `${headline(result)}\n${output === '' ? '(no output)' : output}${hint(result)}`,
+    text: `${headline(result)}\n${output === '' ? '(no output)' : output}${hint(result)}${nearLine(result)}`,
     isError: result.ended !== 'exit' || result.exitCode !== 0,
   };
 }

@@ -8,8 +8,9 @@ import { AppError } from '#core/kit/errors.ts';
 import { idFrom } from '#core/kit/ids.ts';
 import type { Micros } from '#core/kit/money.ts';
 import type { ImagePort } from '#core/models/image-port.ts';
-import { ModelError, type ModelErrorKind } from '#core/models/model-port.ts';
+import { ModelError, type ModelErrorKind, type Usage } from '#core/models/model-port.ts';
 import type { ModelRef } from '#core/models/model-ref.ts';
+import type { PriceBook } from '#core/models/price-book.ts';
 import type { ChannelSender } from '#core/outbox/channel-sender.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
 import { modelFailure } from '../models/model-failure.ts';
@@ -33,7 +34,7 @@ const parameters = z.strictObject({
 interface ImageModel {
   readonly ref: ModelRef;
   readonly port: ImagePort;
-  /** The most one picture costs, which is what is booked; undefined when nobody said. */
+  /** The most one picture costs, which is what is held, and booked where the vendor gives no figures; undefined when nobody said. */
   readonly priceMicros: Micros | undefined;
 }
 
@@ -41,6 +42,8 @@ export interface GenerateImageDeps {
   readonly db: Db;
   readonly ledger: Ledger;
   readonly imageModel: ImageModel | undefined;
+  /** Prices of tokens, for vendors that say how many a picture took. */
+  readonly prices: Pick<PriceBook, 'priceOf'>;
   readonly findSender: (channel: string, account: string) => ChannelSender | undefined;
 }
 
@@ -93,9 +96,12 @@ export function generateImageTool(deps: GenerateImageDeps): Tool<z.infer<typeof 
 /** Failures of a call the vendor never worked on. */
 const freeFailures = new Set<ModelErrorKind>(['auth', 'billing', 'rate', 'overloaded', 'invalid', 'content']);
 
-/** Draws with the price held before and booked after. What was refused costs nothing; what broke off may have been drawn. */
+/**
+ * Draws with the price held before and booked after: by the vendor's figures when the price of its tokens is known, else
+ * what was held. What was refused costs nothing; what broke off may have been drawn.
+ */
 async function drawPaid(
-  { ledger }: GenerateImageDeps,
+  { ledger, prices }: GenerateImageDeps,
   model: ImageModel,
   context: ToolContext,
   request: Parameters<ImagePort['draw']>[0],
@@ -110,29 +116,41 @@ async function drawPaid(
     amountMicros: priceMicros,
     validMs: holdValidMs,
   });
-  const book = async (): Promise<void> => {
+  const book = async (usage: Usage | undefined): Promise<void> => {
     const cost = {
       agentName: agent.name,
       personId: origin.personId,
       sessionId,
       turnId,
       model: model.ref.text,
-      usage: { input: 0, cacheRead: 0, cacheWrite: 0, output: 0, reasoning: 0, source: 'estimated' as const },
-      costMicros: priceMicros,
+      usage: usage ?? { input: 0, cacheRead: 0, cacheWrite: 0, output: 0, reasoning: 0, source: 'estimated' as const },
+      costMicros: (await costOf(prices, model.ref, usage)) ?? priceMicros,
     };
     if (hold === undefined) await ledger.recordCost(key, cost);
     else await ledger.settleHold(hold, cost);
+    context.booked?.(cost);
   };
   try {
-    const bytes = await model.port.draw(request, signal);
-    await book();
+    const { bytes, usage } = await model.port.draw(request, signal);
+    await book(usage);
     return bytes;
   } catch (err) {
     if (!(err instanceof ModelError)) throw err;
-    if (!freeFailures.has(err.kind)) await book();
+    if (!freeFailures.has(err.kind)) await book(undefined);
     else if (hold !== undefined) await ledger.releaseHold(hold);
     throw modelFailure(model.ref, err);
   }
+}
+
+/** What these tokens cost; undefined where nobody says so, and where tokens are free but the operator named a price. */
+async function costOf(
+  prices: GenerateImageDeps['prices'],
+  ref: ModelRef,
+  usage: Usage | undefined,
+): Promise<Micros | undefined> {
+  if (usage === undefined) return undefined;
+  const price = await prices.priceOf(ref);
+  return price === 'unpriced' || price.source === 'free' ? undefined : price.cost(usage);
 }
 
 async function post(deps: GenerateImageDeps, context: ToolContext, path: string, bytes: Buffer): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { formatDuration } from '#core/kit/duration.ts';
-import type { JobOutput, JobStatus } from '../sandbox/sandbox.ts';
+import type { ExecResult, JobOutput, JobStatus } from '../sandbox/sandbox.ts';
 import { outputCharactersMax, plainOutput, truncateMiddle } from './tool-output.ts';
 
 /** Longest a background command may run. */
@@ -9,11 +9,17 @@ export const jobOutputBytesMax = outputCharactersMax;
 const commandCharsMax = 120;
 
 /** A job and what it wrote, as a model reads it. */
-export function describeJob({ status, text, offset, nextOffset }: JobOutput, askedOffset = offset): string {
+export function describeJob(seen: JobOutput, askedOffset = seen.offset): string {
+  const { status, text, offset, nextOffset } = seen;
   const lost = offset > askedOffset ? `[${offset - askedOffset} bytes before this were dropped]\n` : '';
   const shown = truncateMiddle(plainOutput(text).trimEnd());
   const more = nextOffset < status.outputBytes ? `, ${status.outputBytes - nextOffset} bytes more to read` : '';
-  return `${stateOf(status)}; next offset ${nextOffset}${more}.\n${lost}${shown === '' ? '(no output)' : shown}`;
+  return `${stateOf(status)}; next offset ${nextOffset}${more}.\n${lost}${shown === '' ? '(no output)' : shown}${nearLine(seen)}`;
+}
+
+/** Warns before the kernel ends something: a model can then do with less, or save what it has. */
+export function nearLine({ nearLimits }: Pick<ExecResult, 'nearLimits'>): string {
+  return nearLimits === undefined ? '' : `\n[The sandbox is near its limits: ${nearLimits}.]`;
 }
 
 /** One line about a job. */

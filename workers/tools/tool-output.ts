@@ -1,21 +1,14 @@
+import { stripSequences } from '#core/kit/strip-sequences.ts';
+
 /** Characters of a tool's text that a model reads at most; about 8,000 tokens. */
 export const outputCharactersMax = 30_000;
-
-/**
- * Terminal sequences (ECMA-48): those with parameters, those that carry a string up to its end, those of two letters.
- * Each reads on over characters that begin none, so that any text takes one pass; Node's own pattern takes seconds for
- * many strings that do not end.
- */
-const sequences =
-  /(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x00-\x1f\x7f-\x9f]*(?:\x07|\x1b\\|\x9c)|\x1b[ -/]*[0-~]/g;
 
 /**
  * Terminal output as plain text: escape sequences out, carriage returns (progress bars) as lines, other control
  * characters dropped. What is left can neither move a cursor nor hide text from a reader.
  */
 export function plainOutput(text: string): string {
-  return text
-    .replaceAll(sequences, '')
+  return stripSequences(text)
     .replaceAll(/\r+\n?/g, '\n')
     .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '');
 }
