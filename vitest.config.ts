@@ -7,7 +7,7 @@ const expect = { poll: { timeout: 30_000 } };
 
 /** A limit is for what hangs, not for what is slow; files that start servers or containers get more room. */
 const quick = { testTimeout: 40_000, expect };
-const slow = { testTimeout: 60_000, hookTimeout: 120_000, expect };
+const slow = { testTimeout: 180_000, hookTimeout: 300_000, expect };
 
 /** Where a test process blocks for ever, the run ends with the place instead of hanging. */
 const setupFiles = ['tests/support/stall-watch.ts'];

@@ -43,6 +43,8 @@ export interface SandboxLine {
   readonly isOurs: boolean;
   readonly memoryUsedMb: number | undefined;
   readonly memoryMb: number | undefined;
+  readonly processesUsed: number | undefined;
+  readonly processes: number | undefined;
   readonly diskUsedMb: number | undefined;
   readonly diskMb: number | undefined;
   /** What holds the workspace to its size. */
@@ -61,8 +63,14 @@ export interface SandboxOffice extends AsyncDisposable {
   sessionOf(text: string): Promise<string>;
   /** What the engines say of a session's containers now. */
   describe(sessionId: string): Promise<readonly string[]>;
-  /** @returns its exit code. @throws AppError `command.invalid` without a terminal and a command. */
-  shell(sessionId: string, how: { readonly kind: string; readonly command?: string }): Promise<number>;
+  /**
+   * `isInteractive`: the command wants a terminal, as a shell does.
+   * @returns its exit code. @throws AppError `command.invalid` without a terminal where one is needed.
+   */
+  shell(
+    sessionId: string,
+    how: { readonly kind: string; readonly command?: string; readonly isInteractive?: boolean },
+  ): Promise<number>;
   /** @returns how many containers went. */
   remove(sessionId: string, options: { readonly withWorkspace: boolean }): Promise<number>;
   prune(options: { readonly workspaces: boolean }): Promise<{
@@ -96,6 +104,10 @@ export interface McpDesk {
   begin(server: RemoteServer, personId: string): Promise<string>;
   /** @returns whether there was anything to forget. */
   logout(server: RemoteServer, personId: string): Promise<boolean>;
+  /** The copies of servers' files that workers of this machine keep, and when one that is unused is removed. */
+  keptFiles(): Promise<
+    readonly { readonly server: string; readonly bytes: number; readonly usedAt: Date; readonly removedAt: Date }[]
+  >;
 }
 
 /** Which of the product's parts a process runs. */

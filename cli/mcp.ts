@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
+import { describeBytes } from '#core/files/file-name.ts';
 import type { Db } from '#core/kit/database.ts';
 import { AppError } from '#core/kit/errors.ts';
 import { decideTools, forgetTools } from '#core/mcp/decide-tools.ts';
@@ -34,7 +35,8 @@ function addLooking(mcp: Command, deps: CliDeps): void {
     .action(async (options: { json?: true }) => {
       await using database = await deps.openDatabase();
       const { db } = database;
-      const { servers } = await deps.openMcp(db);
+      const desk = await deps.openMcp(db);
+      const { servers } = desk;
       const names = [...servers.keys()];
       const [records, tools, logins] = await Promise.all([
         selectServers(db, names),
@@ -57,8 +59,12 @@ function addLooking(mcp: Command, deps: CliDeps): void {
             .map(({ personName }) => personName),
         };
       });
-      if (options.json === true) return printJson(terminal, { servers: lines });
-      if (lines.length === 0) return printLine(terminal, 'switchyard.yaml names no MCP servers.');
+      const kept = await desk.keptFiles();
+      if (options.json === true) return printJson(terminal, { servers: lines, kept });
+      if (lines.length === 0) {
+        printLine(terminal, 'switchyard.yaml names no MCP servers.');
+        return printKept(deps, kept);
+      }
       printTable(
         terminal,
         ['NAME', 'APPROVED', 'WAITING', 'LOOKED AT', 'LOGGED IN', 'WHERE'],
@@ -72,6 +78,7 @@ function addLooking(mcp: Command, deps: CliDeps): void {
         ]),
       );
       for (const { name, problem } of lines) if (problem !== undefined) printLine(terminal, `${name}: ${problem}`);
+      printKept(deps, kept);
     });
   mcp
     .command('check')
@@ -98,6 +105,14 @@ function addLooking(mcp: Command, deps: CliDeps): void {
         return printLine(terminal, `Nothing is known of ${name} yet: ./switchyard mcp check ${name}`);
       for (const tool of tools) printWhole(deps, tool);
     });
+}
+
+/** Copies of servers' files that take space, and when those that nobody uses go. */
+function printKept({ terminal }: CliDeps, kept: Awaited<ReturnType<McpDesk['keptFiles']>>): void {
+  for (const { server, bytes, usedAt, removedAt } of kept) {
+    const when = `last used ${formatTime(usedAt)}, removed ${formatTime(removedAt)} unless it is used again`;
+    printLine(terminal, `A copy of the files of ${server} is kept here: ${describeBytes(bytes)}, ${when}.`);
+  }
 }
 
 function addDeciding(mcp: Command, deps: CliDeps): void {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { AppError, isAppError } from '#core/kit/errors.ts';
 import { readSandboxEvents } from '#core/sandboxes/read-sandbox-events.ts';
+import { attachTerminalCommand, terminalNamePattern } from '#core/sandboxes/terminal-socket.ts';
 import type { CliDeps, SandboxLine } from './cli-deps.ts';
 import { ExitCode } from './exit-code.ts';
 import { formatTime } from './format-time.ts';
@@ -9,6 +10,8 @@ import { printJson, printLine, printTable } from './terminal.ts';
 
 const eventsMax = 50;
 const minuteMs = 60_000;
+/** Share of a limit from which a sandbox counts as near it. */
+const nearShare = 0.9;
 
 /** Commands about the containers agents work in, and the images they are made from. */
 export function addSandbox(program: Command, deps: CliDeps): void {
@@ -26,7 +29,7 @@ export function addSandbox(program: Command, deps: CliDeps): void {
       const { sandboxes, away } = await desk.list({ all: options.all === true });
       for (const text of away) terminal.stderr.write(`${text}\n`);
       if (options.json === true) return printJson(terminal, { sandboxes, away });
-      const columns = ['ID', 'STATE', 'KIND', 'AGENT', 'HOST', 'MEMORY MIB', 'DISK MIB', 'AGE', 'SESSION'];
+      const columns = ['ID', 'STATE', 'KIND', 'AGENT', 'HOST', 'MEMORY MIB', 'PROCESSES', 'DISK MIB', 'AGE', 'SESSION'];
       printTable(
         terminal,
         options.all === true ? [...columns, 'INSTALLATION'] : columns,
@@ -37,6 +40,7 @@ export function addSandbox(program: Command, deps: CliDeps): void {
           row.agent,
           row.host,
           shareOf(row.memoryUsedMb, row.memoryMb),
+          shareOf(row.processesUsed, row.processes),
           `${shareOf(row.diskUsedMb, row.diskMb)} ${row.disk}`.trim(),
           ageOf(row.createdAt),
           row.sessionId === '' ? '(ready for one)' : row.sessionId,
@@ -51,14 +55,14 @@ export function addSandbox(program: Command, deps: CliDeps): void {
     .argument('<session>', 'id of a session or container, or the beginning of one')
     .option('-c, --command <command>', 'run this and print what it says, without a terminal')
     .option('--browser', 'the container of its browser')
-    .action(async (text: string, options: { command?: string; browser?: true }) => {
+    .option('--terminal <name>', 'watch a terminal of the agent instead; Ctrl+] leaves it')
+    .option('--write', 'with --terminal: type into it as well')
+    .action(async (text: string, options: ShellOptions) => {
+      const command = commandOf(options);
       await using desk = await deps.openSandboxes();
       const sessionId = await desk.sessionOf(text);
       const kind = options.browser === true ? 'browser' : 'core';
-      const code = await desk.shell(
-        sessionId,
-        options.command === undefined ? { kind } : { kind, command: options.command },
-      );
+      const code = await desk.shell(sessionId, { kind, ...command });
       if (code !== 0) throw new ExitCode(code);
     });
 
@@ -122,6 +126,28 @@ export function addSandbox(program: Command, deps: CliDeps): void {
     });
 }
 
+interface ShellOptions {
+  readonly command?: string;
+  readonly browser?: true;
+  readonly terminal?: string;
+  readonly write?: true;
+}
+
+/** What the shell runs. @throws AppError `command.invalid` for options that do not go together. */
+function commandOf({ command, browser, terminal, write }: ShellOptions): {
+  readonly command?: string;
+  readonly isInteractive?: boolean;
+} {
+  const invalid = (message: string) => new AppError('command.invalid', message);
+  if (terminal === undefined) {
+    if (write === true) throw invalid('--write goes with --terminal.');
+    return command === undefined ? {} : { command };
+  }
+  if (command !== undefined || browser === true) throw invalid('--terminal goes without --command and --browser.');
+  if (!terminalNamePattern.test(terminal)) throw invalid(`${terminal} is not the name of a terminal.`);
+  return { command: attachTerminalCommand(terminal, { mayType: write === true }), isInteractive: true };
+}
+
 async function confirm(deps: CliDeps, question: string): Promise<void> {
   using questions = deps.openQuestions();
   if (questions === undefined) {
@@ -137,9 +163,10 @@ function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
-/** What is used of what may be. */
+/** What is used of what may be; from nine tenths on with a mark. */
 function shareOf(used: number | undefined, of: number | undefined): string {
-  return `${used === undefined ? '-' : Math.round(used)}/${of ?? '-'}`;
+  const isNear = used !== undefined && of !== undefined && of > 0 && used >= of * nearShare;
+  return `${used === undefined ? '-' : Math.round(used)}/${of ?? '-'}${isNear ? ' !' : ''}`;
 }
 
 /** The time is a label of the container, which anybody could have written. */

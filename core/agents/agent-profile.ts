@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { egressRuleSchema } from '../egress/egress-rule.ts';
 import { grantItemSchema } from '../permissions/grant-item.ts';
+import { imageNameMend, isImageName } from '../sandboxes/image-name.ts';
 
 /** How much an agent may do before a person is asked. */
 const autonomySchema = z.enum(['supervised', 'semi-autonomous', 'autonomous']);
@@ -14,7 +15,7 @@ export const sandboxLimitsSchema = z.strictObject({
   disk_mb: z.int().min(16).max(65_536).default(1024),
   /** Longest one tool call may run, in seconds. */
   timeout_seconds: z.int().min(1).max(3600).default(120),
-  image: z.string().optional(),
+  image: z.string().refine(isImageName, `is no name of an image. ${imageNameMend}`).optional(),
   /** `gateway`: the hosts of the agent's egress rules, through a proxy of the worker; there is no other way out. */
   network: z.enum(['none', 'gateway']).default('none'),
   /** A runtime the Docker engine knows, such as `runsc` (gVisor) or `kata`; the engine's default when absent. */

@@ -59,6 +59,27 @@ const limitTable = {
     unit: 's',
     what: 'Time running turns get to reach a safe point when a worker is stopped.',
   },
+  processMemoryMb: {
+    default: 1_024,
+    low: 0,
+    high: 1_048_576,
+    unit: 'MiB',
+    what: 'Memory of one process of ours; one that stays above it hands its work over and starts again. 0 for no limit.',
+  },
+  processOverSeconds: {
+    default: 30,
+    low: 1,
+    high: 3_600,
+    unit: 's',
+    what: 'How long a process may stay above that.',
+  },
+  processRestartsMax: {
+    default: 5,
+    low: 0,
+    high: 60,
+    unit: 'starts',
+    what: 'How often in an hour a process starts again for that; 0 only tells.',
+  },
   sandboxPauseSeconds: {
     default: 30,
     low: 1,

@@ -80,6 +80,8 @@ export interface Usage {
   readonly cacheRead: number;
   readonly cacheWrite: number;
   readonly output: number;
+  /** How many of `output` are of a picture, which some models charge otherwise; absent where there is none. */
+  readonly outputImage?: number;
   readonly reasoning: number;
   /** `estimated` when the stream ended without the provider's own figures. */
   readonly source: 'provider' | 'estimated';

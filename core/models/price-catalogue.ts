@@ -36,6 +36,7 @@ function catalogueUsage(usage: Usage): Record<string, number> {
     cache_read_tokens: usage.cacheRead,
     cache_write_tokens: usage.cacheWrite,
     output_tokens: usage.output,
+    ...(usage.outputImage === undefined ? {} : { output_image_tokens: usage.outputImage }),
   };
 }
 

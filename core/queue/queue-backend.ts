@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   createPostgresBackend,
   DelayedError,
@@ -50,6 +51,9 @@ const streams = { events: { maxLen: 1000 } };
 /** A wake that lies active for this long without having been claimed is held by nobody. */
 const heldMs = 2000;
 
+/** Between two tries of a worker to reach its queue. */
+const restMs = 500;
+
 const workerOptions = {
   autorun: false,
   removeOnComplete: keep,
@@ -57,7 +61,7 @@ const workerOptions = {
   // A wake that stalls is only a doubled wake; it must never fail for that.
   maxStalledCount: 1_000_000,
   // After a lost connection it rests this long before it takes wakes again; the library's 15 s would be ours, too.
-  runRetryDelay: 500,
+  runRetryDelay: restMs,
 } as const satisfies Partial<WorkerOptions>;
 
 /** The bell: BullMQ on Redis or on Postgres. What it holds may be lost, doubled or reordered at any time. */
@@ -115,10 +119,18 @@ async function openOnPostgres(databaseUrl: string, log: Log): Promise<QueueBacke
     PostgresQueueBackend,
     PostgresConnectionOptions
   >(laneQueueName, { connection: connection(3), streams }, createPostgresBackend);
+  queue.on('error', (err) => log.debug({ err, queue: laneQueueName }, 'queue could not be opened'));
+  try {
+    await queue.waitUntilReady();
+  } catch (err) {
+    await answered(queue.close()).catch(() => {});
+    throw err;
+  }
   return assemble({
     kind: 'postgres',
     log,
     queue,
+    failsForGood: true,
     newWorker: (processor, concurrency) =>
       new Worker<WakeJob, null, string, PostgresQueueBackend, JobProgress, PostgresConnectionOptions>(
         laneQueueName,
@@ -157,6 +169,7 @@ function openOnRedis(settings: Extract<QueueSettings, { kind: 'redis' }>, log: L
   return assemble({
     kind: 'redis',
     log,
+    failsForGood: false,
     queue: new Queue<WakeJob, null, string>(laneQueueName, queueOptions),
     newWorker: (processor, concurrency) =>
       new Worker<WakeJob, null, string>(laneQueueName, processor, {
@@ -181,6 +194,8 @@ interface Parts {
   readonly kind: QueueSettings['kind'];
   readonly log: Log;
   readonly queue: LaneQueue;
+  /** Whether a worker whose first look at the queue failed never recovers. */
+  readonly failsForGood: boolean;
   newWorker(processor: (job: WakeJobOf, token?: string) => Promise<null>, concurrency: number): LaneWorker;
   markEpoch(): Promise<{ readonly isNew: boolean }>;
   close(): Promise<void>;
@@ -189,12 +204,14 @@ interface Parts {
 interface LaneWorker {
   on(event: 'error', listener: (err: Error) => void): unknown;
   on(event: 'failed', listener: (job: WakeJobOf | undefined, err: Error) => void): unknown;
+  waitUntilReady(): Promise<void>;
   run(): Promise<void>;
   close(): Promise<void>;
   disconnect(): Promise<void>;
 }
 
-function assemble({ kind, log, queue, newWorker, markEpoch, close }: Parts): QueueBackend {
+function assemble(parts: Parts): QueueBackend {
+  const { kind, log, queue, markEpoch, close } = parts;
   queue.on('error', (err) => log.warn({ err, queue: laneQueueName }, 'queue connection failed'));
   return {
     kind,
@@ -208,7 +225,7 @@ function assemble({ kind, log, queue, newWorker, markEpoch, close }: Parts): Que
           log.warn({ err, wakes: wakes.length }, 'wakes could not be rung; the sweep will');
         }
       },
-      consume: (handler, options) => consume(newWorker, log, handler, options),
+      consume: (handler, options) => consume(parts, handler, options),
       fateOf: async (wake) => {
         const job = await answered(queue.getJob(wakeJobId(wake)));
         if (job === undefined || job.finishedOn !== undefined) return 'lost';
@@ -229,24 +246,30 @@ function assemble({ kind, log, queue, newWorker, markEpoch, close }: Parts): Que
 }
 
 async function consume(
-  newWorker: Parts['newWorker'],
-  log: Log,
+  parts: Pick<Parts, 'log' | 'failsForGood' | 'newWorker'>,
   handler: WakeHandler,
   options: { readonly concurrency: number; readonly signal: AbortSignal },
 ): Promise<void> {
+  const { log, failsForGood, newWorker } = parts;
   const { concurrency, signal } = options;
-  if (signal.aborted) return;
   const handling = new Set<Promise<unknown>>();
-  const worker = newWorker(async (job, token) => {
+  const process: Parameters<Parts['newWorker']>[0] = async (job, token) => {
     const answering = handler(wakeJobSchema.parse(job.data));
     handling.add(answering);
     const answer = await answering.finally(() => handling.delete(answering));
     if (answer === undefined) return null;
     await job.moveToDelayed(Date.now() + answer.delayMs, token);
     throw new DelayedError();
-  }, concurrency);
-  worker.on('error', (err) => log.warn({ err, queue: laneQueueName }, 'queue worker failed'));
-  worker.on('failed', (job, err) => log.warn({ err, jobId: job?.id }, 'wake failed'));
+  };
+  const open = (): LaneWorker => {
+    const worker = newWorker(process, concurrency);
+    worker.on('error', (err) => log.warn({ err, queue: laneQueueName }, 'queue worker failed'));
+    worker.on('failed', (job, err) => log.warn({ err, jobId: job?.id }, 'wake failed'));
+    return worker;
+  };
+  const worker = failsForGood ? await openReady(open, log, signal) : open();
+  if (worker === undefined) return;
+  if (signal.aborted) return await closeWorker(worker, handling, log);
   const stopped = Promise.withResolvers<void>();
   const stop = () => void closeWorker(worker, handling, log).then(stopped.resolve);
   signal.addEventListener('abort', stop, { once: true });
@@ -258,6 +281,33 @@ async function consume(
     signal.removeEventListener('abort', stop);
     if (!signal.aborted) await closeWorker(worker, handling, log);
   }
+}
+
+/**
+ * A worker that works. On Postgres the library looks at the schema once, before anything else, and remembers the answer:
+ * where that look fails (the server restarts just then), every later call fails at once, and the worker's loop would
+ * never again leave this process time for anything else.
+ * @returns undefined when the signal aborted meanwhile.
+ */
+async function openReady(open: () => LaneWorker, log: Log, signal: AbortSignal): Promise<LaneWorker | undefined> {
+  while (!signal.aborted) {
+    const worker = open();
+    const aborted = Promise.withResolvers<never>();
+    const abort = () => aborted.reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      await Promise.race([worker.waitUntilReady(), aborted.promise]);
+      return worker;
+    } catch (err) {
+      await closeWorker(worker, new Set(), log);
+      if (signal.aborted) return undefined;
+      log.warn({ err, queue: laneQueueName }, 'queue worker could not be opened');
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+    await delay(restMs, undefined, { signal }).catch(() => {});
+  }
+  return undefined;
 }
 
 /** Takes no more wakes, waits for the handlers, and then only briefly for a queue that may be away. */

@@ -74,15 +74,20 @@ async function openNewest(
   name: string,
   use: CredentialUse,
 ): Promise<{ readonly row: SealedSecret; readonly value: string }> {
-  const row = await selectNewest(deps.db, name);
+  let row = await selectNewest(deps.db, name);
   if (row === undefined) throw unknownSecret(name);
-  try {
-    return { row, value: await openOrReport(deps, row, use) };
-  } catch (err) {
-    // Between the two looks its key may have been wrapped anew, and the master key before forgotten.
-    const again = isAppError(err, 'vault.unavailable') ? await selectNewest(deps.db, name) : undefined;
-    if (again === undefined || again.kekId === row.kekId) throw err;
-    return { row: again, value: await openOrReport(deps, again, use) };
+  for (;;) {
+    try {
+      return { row, value: await openOrReport(deps, row, use) };
+    } catch (err) {
+      // Between the two looks its key may have been wrapped anew, and the master key before forgotten. Where rotations
+      // follow each other closely that happens more than once; it ends with them.
+      const again: SealedSecret | undefined = isAppError(err, 'vault.unavailable')
+        ? await selectNewest(deps.db, name)
+        : undefined;
+      if (again === undefined || again.kekId === row.kekId) throw err;
+      row = again;
+    }
   }
 }
 

@@ -141,7 +141,8 @@ async function read(
     );
     return { text: part.slice(0, charsMax).toWellFormed(), textTotal: total };
   }
-  const tree = compactTree(await (root ?? page).ariaSnapshot({ mode: 'ai', signal }));
+  // A large page on a busy machine takes longer than an action may: the time of the call is the bound.
+  const tree = compactTree(await (root ?? page).ariaSnapshot({ mode: 'ai', timeout: 0, signal }));
   return { text: tree.slice(offset, offset + charsMax).toWellFormed(), textTotal: tree.length };
 }
 

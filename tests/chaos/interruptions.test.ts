@@ -1,8 +1,8 @@
 import { chmodSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, inject, test, vi } from 'vitest';
-import { labels } from '#workers/sandbox/container-spec.ts';
 import { openEngine } from '#workers/sandbox/docker-engine.ts';
+import { awayFromMidnight } from '../support/away-from-midnight.ts';
 import {
   answersIn,
   clerk,
@@ -16,8 +16,9 @@ import {
 } from '../support/crash-stage.ts';
 import { owner, Product } from '../support/product.ts';
 import { RedisProcess } from '../support/redis-process.ts';
+import { containerOf, inWorkspace } from '../support/workspace.ts';
 
-vi.setConfig({ testTimeout: 180_000 });
+vi.setConfig({ testTimeout: 300_000 });
 
 const chat = 2001;
 const backends = ['postgres', 'redis'] as const;
@@ -49,34 +50,13 @@ async function isStreaming(product: Product): Promise<void> {
   );
 }
 
-/** The container of the only session. */
-async function containerOf(product: Product): Promise<string | undefined> {
-  const [place] = await product.database.query<{ workspace: string }>('select workspace from sandbox_place');
-  const filters = { label: [`${labels.workspace}=${place?.workspace}`] };
-  const [found] = await openEngine(inject('dockerHost')).listContainers({ filters });
-  return found?.Id;
-}
-
-/** Waits until a file of the workspace holds a text, as a command that has begun writes it. */
-async function workspaceHolds(product: Product, file: string, text: string): Promise<void> {
-  await until(product, patienceMs, async () => {
-    const id = await containerOf(product);
-    if (id === undefined) return 'no container';
-    const exec = await openEngine(inject('dockerHost'))
-      .getContainer(id)
-      .exec({ Cmd: ['grep', '-q', text, `/workspace/${file}`], AttachStdout: true });
-    const stream = await exec.start({});
-    await new Promise((resolve) => stream.on('end', resolve).resume());
-    return (await exec.inspect()).ExitCode === 0 ? true : `${file} does not hold ${text}`;
-  });
-}
-
 test.each(backends)(
   'a worker killed while a model streams: the call is made again, answered once, and its money is spent once (%s)',
   async (kind) => {
+    await awayFromMidnight();
     await using backend = await openBackend(kind);
     await using product = await prepareCrew([chat], {
-      env: { ...backend.env, SWITCHYARD_LIMIT_MODEL_SECONDS: '10' },
+      env: { ...backend.env, SWITCHYARD_LIMIT_MODEL_SECONDS: '60' },
       budget: 'budget: { daily_usd: 5 }',
     });
     await startBoth(product);
@@ -131,7 +111,7 @@ test.each(backends)(
     await using product = await prepareCrew([chat], { env: backend.env });
     await startBoth(product);
     says(product, 'exec job: echo begun >> log.txt; sleep 20');
-    await workspaceHolds(product, 'log.txt', 'begun');
+    await inWorkspace(product, 'grep -q begun log.txt');
     await product.kill('worker');
     await product.start('worker');
     await product.hears(chat, /^\[exec job: [^\]]+\] Outcome unknown: the worker was interrupted/, patienceMs);
@@ -147,11 +127,11 @@ test('a container killed during a command: the model reads why, and the next cal
   await using product = await prepareCrew([chat]);
   await startBoth(product);
   says(product, 'exec job: echo kept > kept.txt; sleep 60');
-  await workspaceHolds(product, 'kept.txt', 'kept');
+  await inWorkspace(product, 'grep -q kept kept.txt');
   const before = await containerOf(product);
   const engine = openEngine(inject('dockerHost'));
   await engine.getContainer(before ?? '').remove({ force: true });
-  await product.hears(chat, /^\[exec job: [^\]]+\] .*sandbox.*/i, 20_000);
+  await product.hears(chat, /^\[exec job: [^\]]+\] .*sandbox.*/i, patienceMs);
   says(product, 'exec look: cat kept.txt');
   await product.hears(chat, /^\[exec look: cat kept\.txt\] Exit code 0 [^\n]*\nkept$/, patienceMs);
   expect(await containerOf(product)).not.toBe(before);
@@ -169,6 +149,7 @@ test.each([
 ] as const)(
   'a worker that is stopped in the middle of a turn hands it back, and another goes on at once (%s, one %s)',
   async (kind, other) => {
+    await awayFromMidnight();
     await using backend = await openBackend(kind);
     await using product = await prepareCrew([chat], { env: backend.env, budget: 'budget: { daily_usd: 5 }' });
     await startBoth(product, { SWITCHYARD_LIMIT_DRAIN_SECONDS: '0' });
@@ -241,11 +222,12 @@ test.each(backends)(
     frozen.child.kill('SIGSTOP');
     await product.start('worker');
     await product.hears(chat, /^\[endless story\]/, patienceMs);
+    const [{ now } = { now: '' }] = await product.database.query<{ now: string }>(
+      'select clock_timestamp()::text as now',
+    );
     frozen.child.kill('SIGCONT');
     await until(product, patienceMs, async () => {
-      const rows = await product.database.query(
-        `select 1 from worker where beat_at > clock_timestamp() - interval '1 second'`,
-      );
+      const rows = await product.database.query('select 1 from worker where beat_at > $1::timestamptz', [now]);
       return rows.length === 2 ? true : rows;
     });
     says(product, 'save afterwards');

@@ -12,7 +12,7 @@ import {
 import type { Product } from '../support/product.ts';
 import { RedisProcess } from '../support/redis-process.ts';
 
-vi.setConfig({ testTimeout: 180_000 });
+vi.setConfig({ testTimeout: 300_000 });
 
 const chats = [2001, 2002, 2003];
 const messagesEach = 4;

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { owner, Product } from '../support/product.ts';
 import { scriptedBrain } from '../support/scripted-brain.ts';
 
@@ -55,10 +56,10 @@ test('a worker that dies after it handed work on hands it on once', async () => 
     create trigger hold_result before insert on event for each row when (new.kind = 'tool_finished')
     execute function hold_result()`);
   product.telegram.people.says(owner, owner, 'call: notify {"to":"agent:coder","text":"Mend it."}');
-  await product.presses(owner, owner, 'Approve');
+  await product.presses(owner, owner, 'Approve', 'Mend it.');
   // The work is handed on, and that it is would be put on record now.
   const sleeping = "from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()";
-  await vi.waitUntil(async () => (await product.database.query(`select pid ${sleeping}`)).length > 0, 30_000);
+  await eventually(async () => expect(await product.database.query(`select pid ${sleeping}`)).toHaveLength(1));
   await product.kill('up');
   await product.database.query(`select pg_terminate_backend(pid) ${sleeping}`);
   await product.database.query('drop function hold_result() cascade');

@@ -15,8 +15,8 @@ let adaDm: string;
 let miaDm: string;
 
 beforeAll(async () => {
-  slack = await FakeSlack.start({ limits: { ackMs: 3_000 } });
-  discord = await FakeDiscord.start();
+  slack = await FakeSlack.start({ limits: { triggerMs: 30_000 } });
+  discord = await FakeDiscord.start({ times: { answerMs: 30_000 } });
   product = await Product.up({
     agents: [
       {
@@ -38,7 +38,7 @@ grants:
   });
   adaDm = slack.people.dm(ada);
   miaDm = discord.people.dm(mia);
-  await discord.waitFor(() => discord.gateway.connected > 0);
+  await discord.waitFor(() => discord.gateway.connected > 0, 90_000);
   slack.people.says(adaDm, ada, await codeFor('admin'));
   await slack.waitFor(() => slack.said(adaDm).some(({ text }) => text.includes('We are paired')));
   discord.people.says(miaDm, mia, `/start ${await codeFor('member')}`);
@@ -122,10 +122,11 @@ test('a press after a restart of everything is answered properly on each channel
   miaSays('exec: echo again-$((30+4))');
   const card = await onDiscord(/again-[\s\S]*Risk/);
   await onSlack(/again-/);
+  await allRecorded();
   await product.kill('up');
   await product.start('up');
-  await discord.waitFor(() => discord.gateway.connected > 0);
-  await slack.waitFor(() => slack.socketMode.openConnections > 0);
+  await discord.waitFor(() => discord.gateway.connected > 0, 90_000);
+  await slack.waitFor(() => slack.socketMode.openConnections > 0, 90_000);
   // The requester may not decide: a private word, and the buttons stay.
   const approve = card.buttons.find(({ label }) => label === 'Approve')?.token ?? '';
   discord.people.presses(miaDm, mia, approve);

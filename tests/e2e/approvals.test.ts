@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { eventually } from '#tests/support/eventually.ts';
 import { owner, Product } from '../support/product.ts';
 import { scriptedBrain } from '../support/scripted-brain.ts';
@@ -29,6 +29,7 @@ approval: { expires_minutes: 1 }`,
     script: scriptedBrain,
   });
 });
+afterEach(async () => await product.rests());
 afterAll(async () => {
   await product[Symbol.asyncDispose]();
 });
@@ -54,18 +55,19 @@ async function approvalStates(): Promise<Record<string, number>> {
 
 test('a denied command is not run, its reason reaches the model, and the card says who denied it', async () => {
   says('exec: touch denied.txt');
-  await product.presses(owner, owner, 'Deny');
+  await product.presses(owner, owner, 'Deny', 'denied.txt');
   await product.hears(owner, /Result: Denied by Person 1001/);
-  const card = product.telegram.said(owner).findLast((message) => message.text.includes('denied.txt'));
-  expect(card?.text).toMatch(/Denied by Person 1001/);
-  expect(card?.buttons).toEqual([]);
+  const card = await product.telegram.waitFor(() =>
+    product.telegram.said(owner).findLast(({ text }) => /denied\.txt[\s\S]*Denied by Person 1001/.test(text)),
+  );
+  expect(card.buttons).toEqual([]);
   says('call: memory_save {"text":"ok"}');
   await product.hears(owner, /Result: Remembered: ok/);
 });
 
 test('a double click decides once and tells the second press what was decided', async () => {
   says('exec: echo double-$((1+1))');
-  const token = await product.telegram.waitFor(() => product.button(owner, 'Approve'));
+  const token = await product.offers(owner, 'Approve', 'double-');
   const first = product.telegram.people.presses(owner, owner, token);
   const second = product.telegram.people.presses(owner, owner, token, { forged: true });
   await product.hears(owner, /Result: [\s\S]*double-2/);
@@ -80,7 +82,7 @@ test('a double click decides once and tells the second press what was decided', 
 
 test('a stranger and another chat cannot press a button, and the question stays open for the owner', async () => {
   says('exec: echo guarded');
-  const token = await product.telegram.waitFor(() => product.button(owner, 'Approve'));
+  const token = await product.offers(owner, 'Approve', 'guarded');
   product.telegram.people.privateChat(stranger);
   const byStranger = product.telegram.people.presses(stranger, stranger, token, { forged: true });
   expect((await answersTo(byStranger)).text).toMatch(/Only people I am paired with/);
@@ -90,8 +92,8 @@ test('a stranger and another chat cannot press a button, and the question stays 
   const elsewhere = product.telegram.people.presses(-500, owner, token, { forged: true });
   expect((await answersTo(elsewhere)).text).toMatch(/belongs to another chat/);
   expect((await approvalStates())['pending']).toBe(1);
-  await product.presses(owner, owner, 'Deny');
-  await product.hears(owner, /Denied by Person 1001[\s\S]*/);
+  await product.presses(owner, owner, 'Deny', 'guarded');
+  await product.hears(owner, /guarded[\s\S]*Denied by Person 1001/);
 });
 
 test('a made-up token is refused without a trace of what exists', async () => {
@@ -101,10 +103,7 @@ test('a made-up token is refused without a trace of what exists', async () => {
 
 test('an approval nobody decides expires, the card says so and the agent is told', async () => {
   says('@hasty exec: echo too-late');
-  await product.telegram.waitFor(() =>
-    product.telegram.said(owner).some((message) => message.text.includes('too-late') && message.buttons.length > 0),
-  );
-  const token = product.button(owner, 'Approve') ?? '';
+  const token = await product.offers(owner, 'Approve', 'too-late');
   await product.database.query(
     `update approval set created_at = created_at - interval '2 hours', expires_at = expires_at - interval '1 hour'
      where state = 'pending'`,
@@ -116,7 +115,7 @@ test('an approval nobody decides expires, the card says so and the agent is told
 
 test('"always in this session" runs the same command again without asking, and revoking asks again', async () => {
   says('exec: echo again-$((2+3))');
-  await product.presses(owner, owner, 'Always in this session');
+  await product.presses(owner, owner, 'Always in this session', 'again-');
   await product.hears(owner, /Result: [\s\S]*again-5/);
   const asked = async (): Promise<number> =>
     (await product.database.query(`select 1 from approval where summary like 'echo again-%'`)).length;
@@ -133,7 +132,7 @@ test('"always in this session" runs the same command again without asking, and r
   says(`/revoke ${id}`);
   await product.hears(owner, /Taken back: tool\.exec/);
   says('exec: echo again-$((2+3))');
-  await product.presses(owner, owner, 'Deny');
+  await product.presses(owner, owner, 'Deny', 'again-');
   expect(await asked()).toBe(2);
 });
 
@@ -145,7 +144,7 @@ test('a command the profile denies is never asked for', async () => {
 
 test('/stop while an approval waits ends the turn and its card at once', async () => {
   says('exec: echo parked');
-  await product.telegram.waitFor(() => product.button(owner, 'Approve'));
+  await product.offers(owner, 'Approve', 'parked');
   says('/stop');
   await product.hears(owner, /Stopped\. One request dropped/);
   await product.telegram.waitFor(() =>
@@ -156,16 +155,16 @@ test('/stop while an approval waits ends the turn and its card at once', async (
 
 test('a message sent while a question is open is told why it waits, and is read after the decision', async () => {
   says('exec: echo first-things-first');
-  await product.telegram.waitFor(() => product.button(owner, 'Approve'));
+  await product.offers(owner, 'Approve', 'first-things-first');
   says('say: and then this');
   await product.hears(owner, /as soon as the request above is decided/);
-  await product.presses(owner, owner, 'Approve');
+  await product.presses(owner, owner, 'Approve', 'first-things-first');
   await product.hears(owner, /and then this/);
 });
 
 test('an approval can be decided by command and listed from the command line', async () => {
   says('exec: echo by-command');
-  await product.telegram.waitFor(() => product.button(owner, 'Approve'));
+  await product.offers(owner, 'Approve', 'by-command');
   says('/approvals');
   await product.hears(owner, /by-command \(risk/);
   says('/approve');
@@ -174,7 +173,7 @@ test('an approval can be decided by command and listed from the command line', a
 
 test('asked before a restart, answered after it: the command runs once and the answer comes', async () => {
   says('exec: echo restarted >> restarts.txt; cat restarts.txt');
-  const token = await product.telegram.waitFor(() => product.button(owner, 'Approve'));
+  const token = await product.offers(owner, 'Approve', 'restarts.txt');
   await product.kill('up');
   await product.start('up');
   product.telegram.people.presses(owner, owner, token);

@@ -2,12 +2,13 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { prepareCrew, until } from '../support/crash-stage.ts';
 import { freePort } from '../support/free-port.ts';
 import { owner, Product } from '../support/product.ts';
 import { scriptedBrain } from '../support/scripted-brain.ts';
 
-vi.setConfig({ testTimeout: 180_000 });
+vi.setConfig({ testTimeout: 300_000 });
 
 const megabyte = 2 ** 20;
 const assistant = {
@@ -104,13 +105,15 @@ describe('a running product', () => {
     people.update({ callback_query: { id: 5 } });
     says('say: past the strange ones');
     await hears(/^past the strange ones$/);
-    const rows = await product.database.query<{ state: string; count: number }>(
-      'select state, count(*)::int as count from inbox group by state',
-    );
-    const counts = Object.fromEntries(rows.map((row) => [row.state, row.count]));
-    expect(counts['ignored']).toBe(4);
-    expect(counts['failed']).toBeUndefined();
-    expect(counts['pending']).toBeUndefined();
+    await eventually(async () => {
+      const rows = await product.database.query<{ state: string; count: number }>(
+        'select state, count(*)::int as count from inbox group by state',
+      );
+      const counts = Object.fromEntries(rows.map((row) => [row.state, row.count]));
+      expect(counts['ignored']).toBe(4);
+      expect(counts['failed']).toBeUndefined();
+      expect(counts['pending']).toBeUndefined();
+    });
   });
 });
 

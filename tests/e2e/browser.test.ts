@@ -81,7 +81,7 @@ test('an agent goes through a shop: looks, searches, downloads, uploads, and sho
     "select body->>'action' as action, body->>'resource' as resource, body->>'effect' as decision from audit_body where body->>'action' = 'browser.use'",
   );
   expect(records).toContainEqual({ action: 'browser.use', resource: 'example.org/', decision: 'deny' });
-}, 180_000);
+});
 
 test('a supervised agent asks before it clicks, and a new worker begins with a new browser and says so', async () => {
   await using product = await Product.up({
@@ -111,4 +111,4 @@ test('a supervised agent asks before it clicks, and a new worker begins with a n
   expect(last).toContain('no page is open (a browser that was started anew has lost its pages and logins)');
   expect(last).toContain('Done, in a new browser.');
   expect(last).toContain('We sell tea.');
-}, 180_000);
+});

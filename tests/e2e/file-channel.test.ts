@@ -40,7 +40,8 @@ grants:
     existsSync(path.join(folder, 'out.jsonl'))
       ? readFileSync(path.join(folder, 'out.jsonl'), 'utf8')
           .split('\n')
-          .filter((line) => line !== '')
+          // The last line may be half written.
+          .slice(0, -1)
           .map((line) => lineSchema.parse(JSON.parse(line)))
       : [];
   const tokenOf = (label: string) =>
@@ -69,4 +70,4 @@ grants:
   // The line with the old id was not asked again.
   expect(product.model.requests).toHaveLength(3);
   expect(out().filter(({ text }) => text === 'There are **3** rows.')).toHaveLength(1);
-}, 120_000);
+});

@@ -43,7 +43,7 @@ test('a document goes from a chat to the workspace and comes back changed, whate
   // Where a file is fetched from holds the bot's token.
   const everything = [first, second, third, product.output].join('\n');
   expect(everything).not.toContain(product.telegram.token);
-}, 120_000);
+});
 
 test('a file that is gone, and one that pretends, stop nothing', async () => {
   await using product = await Product.up({ agents: [worker], script: [{ text: 'I have one of them.' }] });
@@ -63,4 +63,4 @@ test('a file that is gone, and one that pretends, stop nothing', async () => {
       product.telegram.said(owner).filter(({ text }) => text.includes('I have one of them')).length === 2 || undefined,
   );
   expect(JSON.stringify(product.model.requests[1]?.body)).toContain('film.mp4');
-}, 120_000);
+});

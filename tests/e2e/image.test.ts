@@ -17,7 +17,6 @@ const base = `switchyard-test-base:${run}`;
 const image = `switchyard-test:${run}`;
 const containers: string[] = [];
 let database: TestDatabase;
-let port = 0;
 
 function docker(...args: string[]): string {
   const env = { ...process.env, DOCKER_HOST: inject('dockerHost'), DOCKER_BUILDKIT: '0' };
@@ -55,7 +54,7 @@ function buildBase(): void {
 }
 
 /** Starts one process of the product the way docker-compose.yml does. */
-function start(command: string): string {
+function start(command: string, port: number): string {
   const id = docker(
     ...['run', '-d', '--network', 'host', '--init', '--read-only', '--cap-drop', 'ALL'],
     ...['--security-opt', 'no-new-privileges:true', '--tmpfs', '/tmp'],
@@ -69,7 +68,7 @@ function start(command: string): string {
 }
 
 beforeAll(async () => {
-  [database, port] = await Promise.all([openTestDatabase(), freePort()]);
+  database = await openTestDatabase();
   buildBase();
   // Without a network: the base has brought every package, so nothing may be fetched.
   docker('build', '-q', '--network', 'none', '--build-arg', `BASE=${base}`, '-t', image, root);
@@ -81,20 +80,21 @@ afterAll(async () => {
 });
 
 test('gateway and worker of the image answer a message, as an ordinary user on a read-only file system', async () => {
-  const gateway = start('gateway');
-  start('worker');
+  const port = await freePort();
+  const gateway = start('gateway', port);
+  start('worker', port);
   await eventually(
     async () => {
       const response = await fetch(`http://127.0.0.1:${port}/readyz`);
       expect(await response.json()).toMatchObject({ status: 'ready' });
     },
-    { timeout: 40_000, interval: 200 },
+    { timeout: 90_000, interval: 200 },
   );
   expect(docker('exec', gateway, 'id', '-u').trim()).toBe('10003');
   expect(docker('exec', gateway, 'switchyard', 'chat', '--message', 'hello')).toContain('demo');
-  docker('stop', '-t', '20', gateway);
+  docker('stop', '-t', '60', gateway);
   expect(docker('inspect', '-f', '{{.State.ExitCode}}', gateway).trim()).toBe('0');
-}, 120_000);
+}, 300_000);
 
 test('nothing of the developer is in the image', () => {
   const files = docker('run', '--rm', '--network', 'none', '--entrypoint', 'ls', image, '-A', '/app').split('\n');

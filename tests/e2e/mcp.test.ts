@@ -7,6 +7,7 @@ import { startOAuth } from '../fakes/mcp/oauth-server.ts';
 import { serveHttp } from '../fakes/mcp/serve-http.ts';
 import { toolServer, toolServerState } from '../fakes/mcp/tool-server.ts';
 import { writeServerFolder } from '../fakes/mcp/write-server-folder.ts';
+import { eventually } from '../support/eventually.ts';
 import { owner, Product } from '../support/product.ts';
 
 const agent = (mcp: string, grants = 'allow: mcp.call') => ({
@@ -90,16 +91,10 @@ test('a server over pipes works in the session’s sandbox with an approval for 
 test('a question of a server waits for its person over a crash of the worker, and the call is finished once', async () => {
   const state = toolServerState({ hasAsk: true });
   await using server = await serveHttp(toolServer(state));
-  await using product = await Product.up({
-    agents: [agent('fake', 'ask: mcp.call')],
-    yaml: `mcp:\n  servers:\n    fake: { url: ${server.url}/mcp, allow_private: true }\n`,
-    script: [callOf('fake__deploy', { to: 'production' }), { text: 'Deployed.' }],
-  });
-  await product.cli(['mcp', 'check', 'fake']);
-  await product.cli(['mcp', 'approve', 'fake', '--all']);
-  product.telegram.people.says(owner, owner, 'deploy it');
-  await product.presses(owner, owner, 'Approve');
-  await product.hears(owner, /"fake" asks, for deploy: Deploy to production\?/);
+  await using product = await askedToDeploy(server.url);
+  await eventually(async () =>
+    expect(await product.database.query("select from event where kind = 'question_asked'")).toHaveLength(1),
+  );
   await product.kill('up');
   await product.start('up');
   await product.presses(owner, owner, 'Yes');
@@ -107,6 +102,45 @@ test('a question of a server waits for its person over a crash of the worker, an
   expect(state.calls).toBe(1);
   expect(JSON.stringify(product.model.requests[1]?.body)).toContain('answered');
 });
+
+test('a worker that dies after the question went out and before its turn knew of it has not lost the call', async () => {
+  const state = toolServerState({ hasAsk: true });
+  await using server = await serveHttp(toolServer(state));
+  await using product = await askedToDeploy(server.url, async ({ database }) => {
+    await database.query(`create function hold_up() returns trigger language plpgsql as
+      $$ begin if new.kind = 'question_asked' then perform pg_sleep(600); end if; return new; end $$`);
+    await database.query('create trigger hold_up before insert on event for each row execute function hold_up()');
+  });
+  await product.kill('up');
+  const { database } = product;
+  await database.query(`select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid() and wait_event = 'PgSleep'`);
+  await database.query('drop function hold_up cascade');
+  expect(await database.query("select from event where kind = 'question_asked'")).toEqual([]);
+  await product.start('up');
+  await product.presses(owner, owner, 'Yes');
+  await product.hears(owner, /Deployed\./);
+  expect(state.calls).toBe(1);
+});
+
+/** A product whose agent called a tool that asks, at the moment the owner reads the question. */
+async function askedToDeploy(
+  url: string,
+  prepare: (product: Product) => Promise<void> = async () => undefined,
+): Promise<Product> {
+  const product = await Product.up({
+    agents: [agent('fake', 'ask: mcp.call')],
+    yaml: `mcp:\n  servers:\n    fake: { url: ${url}/mcp, allow_private: true }\n`,
+    script: [callOf('fake__deploy', { to: 'production' }), { text: 'Deployed.' }],
+  });
+  await product.cli(['mcp', 'check', 'fake']);
+  await product.cli(['mcp', 'approve', 'fake', '--all']);
+  await prepare(product);
+  product.telegram.people.says(owner, owner, 'deploy it');
+  await product.presses(owner, owner, 'Approve');
+  await product.hears(owner, /"fake" asks, for deploy: Deploy to production\?/);
+  return product;
+}
 
 test('a person logs in at a server through the link they are sent in private, and the agent goes on', async () => {
   const state = toolServerState();

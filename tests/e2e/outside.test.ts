@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { HookServer, MailServer } from '../support/outside.ts';
 import { owner, Product } from '../support/product.ts';
 import { scriptedBrain } from '../support/scripted-brain.ts';
@@ -53,7 +54,7 @@ function callsOf(event: string): { readonly id: string; readonly data: Record<st
 test('a web hook hears of an answered turn, signed', async () => {
   says('say: done and dusted');
   await product.hears(owner, /done and dusted/);
-  await vi.waitUntil(() => callsOf('turn.done').length > 0, { timeout: 15_000 });
+  await eventually(() => expect(callsOf('turn.done')).toHaveLength(1));
   const [call] = hook.calls;
   const timestamp = String(call?.headers['x-switchyard-timestamp']);
   const expected = createHmac('sha256', secret).update(`${timestamp}.${call?.body}`).digest('hex');
@@ -65,17 +66,18 @@ test('a request nobody decides brings one reminder, one e-mail and one call, and
   says('exec: echo stuck-$((1+1))');
   await product.hears(owner, /Still waiting since/);
   await mail.waitForMail();
-  await vi.waitUntil(() => callsOf('approval.stuck').length > 0, { timeout: 15_000 });
-  await product.presses(owner, owner, 'Approve');
+  await eventually(() => expect(callsOf('approval.stuck')).toHaveLength(1));
+  await product.presses(owner, owner, 'Approve', 'Still waiting since');
   await product.hears(owner, /Result: [\s\S]*stuck-2/);
-  await vi.waitUntil(() => callsOf('approval.decided').length > 0, { timeout: 15_000 });
+  await eventually(() => expect(callsOf('approval.decided')).toHaveLength(1));
+  await eventually(() => expect(callsOf('approval.requested')).toHaveLength(1));
   expect(mail.mails).toHaveLength(1);
   expect(mail.mails[0]?.to).toEqual(['oncall@example.org']);
   expect(callsOf('approval.stuck')).toHaveLength(1);
-  expect(callsOf('approval.requested')).toHaveLength(1);
   expect(callsOf('approval.decided')[0]?.data).toMatchObject({ state: 'approved', tool: 'exec' });
-  const decided = product.telegram.said(owner).filter((message) => /stuck-[\s\S]*Approved by/.test(message.text));
-  expect(decided).toHaveLength(2);
+  await product.telegram.waitFor(
+    () => product.telegram.said(owner).filter(({ text }) => /stuck-[\s\S]*Approved by/.test(text)).length === 2,
+  );
 });
 
 test('a broadcast from the command line reaches a person, names who it does not reach, and can be looked up', async () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { owner, Product } from '../support/product.ts';
 import { scriptedBrain } from '../support/scripted-brain.ts';
 
@@ -20,6 +20,7 @@ grants:
     script: scriptedBrain,
   });
 });
+afterEach(async () => await product.rests());
 afterAll(async () => {
   await product[Symbol.asyncDispose]();
 });
@@ -59,7 +60,7 @@ test('in a private chat the next message is the answer, and not a message to the
 
 test('asked before a restart, answered after it: the turn goes on where it was', async () => {
   asks({ question: 'Go on after the restart?', choices: ['sure'] });
-  const token = await product.telegram.waitFor(() => product.button(owner, 'sure'));
+  const token = await product.offers(owner, 'sure');
   await product.kill('up');
   await product.start('up');
   product.telegram.people.presses(owner, owner, token);
@@ -69,7 +70,7 @@ test('asked before a restart, answered after it: the turn goes on where it was',
 
 test('/stop while a question is open drops the work, and a late press is told so', async () => {
   asks({ question: 'Still there?', choices: ['here'] });
-  const token = await product.telegram.waitFor(() => product.button(owner, 'here'));
+  const token = await product.offers(owner, 'here');
   says('/stop');
   await product.hears(owner, /Stopped\. One request dropped/);
   await product.hears(owner, /Still there\?[\s\S]*Cancelled/);

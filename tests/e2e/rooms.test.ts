@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { eventually } from '#tests/support/eventually.ts';
 import { owner, Product } from '../support/product.ts';
+import { heldAnswer } from '../support/scripted-brain.ts';
 
 let product: Product;
 const group = -700;
@@ -9,6 +10,8 @@ const stranger = 3003;
 const listed = 4004;
 const bot = '@switchyard_bot';
 const slowed = new Set<string>();
+/** Lets the answer to the painter end. */
+const painted = Promise.withResolvers<void>();
 
 beforeAll(async () => {
   product = await Product.up({
@@ -18,6 +21,7 @@ beforeAll(async () => {
       const word = /take your time, (\w+)/.exec(JSON.stringify(request.body))?.[1];
       if (word === undefined || slowed.has(word)) return { text: 'Quick answer.' };
       slowed.add(word);
+      if (word === 'painter') return heldAnswer(request, 'Slow answer.', painted.promise);
       return { text: 'Slow answer.', delayMs: 600 };
     },
   });
@@ -56,6 +60,12 @@ test('a message that is edited while it waits is asked as it reads now', async (
     expect(await product.database.query(`select id from turn where state = 'queued'`)).toHaveLength(1),
   );
   people.edits(owner, message, 'paint it green');
+  await eventually(async () =>
+    expect(
+      await product.database.query(`select id from turn where state = 'queued' and payload ->> 'text' like '%green%'`),
+    ).toHaveLength(1),
+  );
+  painted.resolve();
   await eventually(() => expect(askedSince(asked)).toContain('paint it green'));
   expect(askedSince(asked)).not.toContain('paint it blue');
   people.says(owner, owner, '/queue steer');
@@ -101,6 +111,9 @@ test('a key in a message reaches no model, and its author is warned', async () =
   const key = `sk-ant-api03-${'k'.repeat(40)}`;
   product.telegram.people.says(owner, owner, `use ${key} please`);
   await product.hears(owner, /looks like an Anthropic key/);
+  // What is said after it is asked after it.
+  product.telegram.people.says(owner, owner, 'the next thing');
+  await eventually(() => expect(askedSince(asked)).toContain('the next thing'));
   expect(askedSince(asked)).not.toContain(key);
   const rows = await product.database.query<{ count: number }>(
     `select count(*)::int as count from inbox where raw::text like '%sk-ant-api03-%'`,

@@ -13,8 +13,8 @@ const room = 'C100ROOM';
 const homes = new Set(['inbox.raw', 'outbox.body']);
 
 test('no token and no reply address shows in the log at its finest or anywhere it is not needed, failures included', async () => {
-  await using slack = await FakeSlack.start({ limits: { ackMs: 3_000 } });
-  await using discord = await FakeDiscord.start();
+  await using slack = await FakeSlack.start({ limits: { triggerMs: 30_000 } });
+  await using discord = await FakeDiscord.start({ times: { answerMs: 30_000 } });
   slack.people.channel(room, [ada]);
   await using product = await Product.up({
     agents: [
@@ -38,7 +38,7 @@ grants:
   });
   const adaDm = slack.people.dm(ada);
   const miaDm = discord.people.dm(mia);
-  await discord.waitFor(() => discord.gateway.connected > 0);
+  await discord.waitFor(() => discord.gateway.connected > 0, 90_000);
   const codeFor = async (role: string): Promise<string> =>
     (JSON.parse((await product.cli(['pair', '--role', role, '--json'])).stdout) as { code: string }).code;
   const codes = [await codeFor('admin'), await codeFor('member')];

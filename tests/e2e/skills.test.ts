@@ -153,3 +153,24 @@ test('an agent whose file lists a skill that is not there is not loaded, and the
   expect(stderr).toMatch(/assistant\.md:5:10 unknown skill "write-a-raport", did you mean "write-a-report"\?/);
   expect(code).toBe(1);
 });
+
+test('an owner lets a skill in from the chat after a look at it, and the agent uses it at once', async () => {
+  const skills = folder();
+  await using product = await prepare(skills);
+  await start(product);
+  product.telegram.people.says(owner, owner, '/skill add /etc/ssl');
+  await product.hears(owner, /There is no folder or archive “\/etc\/ssl” in the project/);
+  product.telegram.people.says(owner, owner, '/skill add skills/write-a-report');
+  await product.hears(owner, /Let agents that list it use the skill write-a-report\?[\s\S]*SKILL\.md/);
+  expect(existsSync(path.join(skills, 'write-a-report'))).toBe(false);
+  await product.presses(owner, owner, 'Let it in');
+  await product.hears(owner, /write-a-report is trusted/);
+  product.telegram.people.says(owner, owner, '/skills');
+  await product.hears(owner, /write-a-report \(project, from folder write-a-report\): pinned [0-9a-f]{12}/);
+  product.telegram.people.says(owner, owner, 'call: use_skill {"name":"write-a-report"}');
+  await product.hears(owner, /Result: [\s\S]*Write a report/);
+  const audit = await product.database.query<{ via: string }>(
+    `select body ->> 'via' as via from audit_body where body ->> 'kind' = 'skill.added'`,
+  );
+  expect(audit).toEqual([{ via: 'chat' }]);
+});

@@ -18,9 +18,9 @@ grants:
 
 /** The product with a Slack workspace, in which Alice has paired as the owner. */
 async function slackProduct(
-  options: ProductOptions & { readonly hookPort?: number } = {},
+  options: ProductOptions & { readonly hookPort?: number; readonly ackMs?: number } = {},
 ): Promise<{ product: Product; slack: FakeSlack } & AsyncDisposable> {
-  const slack = await FakeSlack.start({ limits: { ackMs: 3_000 } });
+  const slack = await FakeSlack.start({ limits: { ackMs: options.ackMs ?? 15_000, triggerMs: 30_000 } });
   slack.people.channel(room, [alice]);
   const product = await Product.prepare({
     ...options,
@@ -62,7 +62,7 @@ async function hears(
 ): Promise<SeenMessage> {
   return await slack.waitFor(
     () => slack.said(channel, options.thread).find(({ text, isStreaming }) => !isStreaming && pattern.test(text)),
-    options.timeoutMs ?? 20_000,
+    options.timeoutMs ?? 30_000,
   );
 }
 
@@ -86,9 +86,9 @@ test('someone mentions the bot in a channel, approves the command in the thread 
   await hears(slack, room, /The command printed \*\*made-42\*\*/, { thread, timeoutMs: 40_000 });
 
   expect(slack.said(room).every(({ threadTs }) => threadTs === thread)).toBe(true);
-  const card = slack.said(room, thread).find(({ text }) => text.includes('Approved'));
-  expect(card?.text).toMatch(/Approved.* by person U100ALICE/);
-  expect(card?.buttons).toEqual([]);
+  const card = await slack.waitFor(() => slack.said(room, thread).find(({ text }) => text.includes('Approved')));
+  expect(card.text).toMatch(/Approved.* by person U100ALICE/);
+  expect(card.buttons).toEqual([]);
   // It grew before it was finished, and nothing is left half open.
   expect(slack.callCounts.get('chat.startStream')).toBeGreaterThanOrEqual(1);
   expect(slack.said(room).some(({ isStreaming }) => isStreaming)).toBe(false);
@@ -119,11 +119,12 @@ test('a task given in a channel works in a thread of its own, and a status asked
 });
 
 test('a gateway that dies between storing and acknowledging loses nothing and answers once', async () => {
-  await using stage = await slackProduct({ agents: [worker], script: [{ text: 'Here I am.' }] });
+  // What was not acknowledged comes again soon.
+  await using stage = await slackProduct({ agents: [worker], script: [{ text: 'Here I am.' }], ackMs: 3_000 });
   const { product, slack } = stage;
   await product.kill('up', 'SIGTERM');
   await product.start('gateway', { FAIL_AT: 'inbox.committed' });
-  await slack.waitFor(() => slack.socketMode.openConnections > 0);
+  await slack.waitFor(() => slack.socketMode.openConnections > 0, 90_000);
   const thread = slack.people.mentions(room, alice, 'are you there?');
   expect(await product.ended('gateway')).toBe('SIGKILL');
   expect(slack.push.pushes.some(({ ackedAt, tries }) => tries.length > 0 && ackedAt === undefined)).toBe(true);
@@ -180,8 +181,8 @@ test('a denial with a reason is asked for in a form, and the agent reads it', as
   slack.people.submits(alice, { [field]: 'the build is still needed' });
   await hears(slack, room, /Then I leave it/, { thread, timeoutMs: 30_000 });
   expect(JSON.stringify(product.model.requests.at(-1)?.body)).toContain('the build is still needed');
-  expect(slack.said(room, thread).find(({ text }) => text.includes('Denied'))?.text).toContain(
-    'the build is still needed',
+  await slack.waitFor(() =>
+    slack.said(room, thread).some(({ text }) => text.includes('Denied') && text.includes('the build is still needed')),
   );
 });
 
@@ -202,6 +203,6 @@ test('by web hooks the same story goes through the gateway’s own port, and a f
   const thread = slack.people.mentions(room, alice, 'are you there?');
   await hears(slack, room, /Here I am/, { thread });
   expect(slack.socketMode.opened).toBe(0);
-  expect(slack.push.pushes.every(({ ackedAt }) => ackedAt !== undefined)).toBe(true);
+  await slack.waitFor(() => slack.push.pushes.every(({ ackedAt }) => ackedAt !== undefined));
   expect(product.model.requests.length).toBe(1);
 });

@@ -30,9 +30,11 @@ test('someone pairs, asks for something that needs a shell, approves the command
     said.findIndex((text) => text.includes('echo made-')),
   );
   // The card now says who decided and has nothing left to press.
-  const card = product.telegram.said(owner).find((message) => message.text.includes('Approved'));
-  expect(card?.text).toMatch(/Approved by Person 1001/);
-  expect(card?.buttons).toEqual([]);
+  const card = await product.telegram.waitFor(() =>
+    product.telegram.said(owner).find((message) => message.text.includes('Approved')),
+  );
+  expect(card.text).toMatch(/Approved by Person 1001/);
+  expect(card.buttons).toEqual([]);
   const second = product.model.requests[1]?.body;
   expect(JSON.stringify(second)).toContain('made-42');
   expect(JSON.stringify(second)).not.toContain('same call as before');

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { owner, Product } from '../support/product.ts';
 import { memoryAsker, scriptedBrain } from '../support/scripted-brain.ts';
 
@@ -13,6 +13,7 @@ beforeAll(async () => {
   product.telegram.people.group(forum, { isForum: true });
   for (const topic of [45, 46]) product.telegram.people.topic(forum, topic);
 });
+afterEach(async () => await product.rests());
 afterAll(async () => {
   await product[Symbol.asyncDispose]();
 });
@@ -73,8 +74,10 @@ test('a press Telegram takes too long to bring is decided once, though its littl
   product.telegram.faults.next('answerCallbackQuery', { kind: 'status', code: 400, description });
   product.telegram.people.presses(owner, owner, token);
   await product.hears(owner, /Remembered: stork/);
-  const card = product.telegram.said(owner).find((message) => message.text.includes('Approved by'));
-  expect(card?.buttons).toEqual([]);
+  const card = await product.telegram.waitFor(() =>
+    product.telegram.said(owner).find((message) => message.text.includes('Approved by')),
+  );
+  expect(card.buttons).toEqual([]);
 });
 
 test('a button that was shown before a restart works after it', async () => {

@@ -68,7 +68,7 @@ test('a picture from the chat reaches the eyes of the model, and so do one of th
     'select max(length(payload::text))::int as bytes from event',
   );
   expect(log?.bytes).toBeLessThan(20_000);
-}, 150_000);
+});
 
 test('a change is shown before it is approved, made exactly once, and a deletion is asked for', async () => {
   product.model.use([
@@ -82,16 +82,17 @@ test('a change is shown before it is approved, made exactly once, and a deletion
   const card = await product.hears(owner, /may I do this\?[\s\S]*edit_file: Edit app\.conf/, 40_000);
   expect(card).toContain('- name = old');
   expect(card).toContain('+ name = new');
-  await product.presses(owner, owner, 'Approve');
+  await product.presses(owner, owner, 'Approve', 'Edit app.conf');
   await product.hears(owner, /delete_file: Delete app\.conf/, 40_000);
   // Nothing brings a file back: there is no "always" to press.
-  expect(product.button(owner, 'Always in this session')).toBeUndefined();
-  await product.presses(owner, owner, 'Deny');
+  await product.offers(owner, 'Deny', 'Delete app.conf');
+  expect(product.button(owner, 'Always in this session', 'Delete app.conf')).toBeUndefined();
+  await product.presses(owner, owner, 'Deny', 'Delete app.conf');
   await product.hears(owner, /Kept it\./, 40_000);
   expect(body(2)).toContain('Edited app.conf.');
   expect(body(3)).toContain('Denied by');
   expect(body(4)).toContain('1\\tname = new\\n2\\tport = 80');
-}, 150_000);
+});
 
 test('a background command goes on over turns and through the end of its worker', async () => {
   product.model.use([
@@ -113,7 +114,7 @@ test('a background command goes on over turns and through the end of its worker'
   await product.hears(owner, /Stopped it\./, 60_000);
   expect(body(1)).toMatch(/runs since .*\\nsecond/);
   expect(body(2)).toContain('was stopped after');
-}, 180_000);
+});
 
 test('a large photograph is shown smaller, and an agent without hands sees pictures, too', async () => {
   product.model.use([{ text: 'A wide one.' }]);
@@ -131,7 +132,7 @@ test('a large photograph is shown smaller, and an agent without hands sees pictu
   await other.hears(owner, /I see it\./, 40_000);
   expect(sizesSent(other, 0)).toEqual([[20, 10]]);
   expect(other.telegram.said(owner).some(({ text }) => text.includes('could not take in'))).toBe(false);
-}, 150_000);
+});
 
 /** Width and height of every picture of a request. */
 function sizesSent(of: Product, index: number): number[][] {

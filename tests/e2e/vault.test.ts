@@ -4,6 +4,7 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { eventually } from '#tests/support/eventually.ts';
 import { owner, Product } from '../support/product.ts';
+import { inWorkspace } from '../support/workspace.ts';
 
 const value = 'Vault-value/0123456789+abc';
 const shaped = `AKIA${'IOSFODNN7EXAMPLE'}`;
@@ -52,7 +53,7 @@ test('a secret that a tool prints, a person says and a model writes is seen nowh
           {
             name: 'exec',
             arguments: {
-              command: `V=$(echo '${reversed}' | rev); echo "plain $V"; printf %s "x$V" | base64; printf %s "$V" | od -An -tx1 | tr -d ' \\n'; echo; echo "AKIA""IOSFODNN7EXAMPLE"; echo '$CRED{demo_token}'; echo "now $V ..."; sleep 4; echo "last $V"`,
+              command: `V=$(echo '${reversed}' | rev); echo "plain $V"; printf %s "x$V" | base64; printf %s "$V" | od -An -tx1 | tr -d ' \\n'; echo; echo "AKIA""IOSFODNN7EXAMPLE"; echo '$CRED{demo_token}'; echo "now $V ..."; until [ -e seen ]; do sleep 0.1; done; echo "last $V"`,
             },
           },
         ],
@@ -72,6 +73,12 @@ test('a secret that a tool prints, a person says and a model writes is seen nowh
   });
 
   product.telegram.people.says(owner, owner, `My token is ${value} (you may use $CRED{demo_token}), print it.`);
+  // The command is shown while it runs, with its latest line.
+  await product.telegram.waitFor(
+    () => JSON.stringify(product.telegram.calls).includes('now [redacted: demo_token]'),
+    60_000,
+  );
+  await inWorkspace(product, 'touch seen');
   await product.hears(owner, /It is \[redacted: demo_token\] and \[redacted: an AWS key\], as you see\./, 60_000);
   await eventually(async () =>
     expect(await product.database.query(`select 1 from turn where state not in ('done', 'failed')`)).toEqual([]),
@@ -97,8 +104,6 @@ test('a secret that a tool prints, a person says and a model writes is seen nowh
   expect(prompts).toContain('My token is [redacted: demo_token] (you may use $CRED{demo_token}), print it.');
   expect(prompts).toContain('plain [redacted: demo_token]');
   expect(prompts).toContain('last [redacted: demo_token]');
-  // The command was shown while it ran, with its latest line.
-  expect(seen.chat).toContain('now [redacted: demo_token]');
   expect(seen.database).toContain('[redacted: demo_token]');
   // A handle is never resolved where an agent can read it.
   expect(prompts).toMatch(/\\n\$CRED\{demo_token\}\\n/);

@@ -73,7 +73,7 @@ describe('the web chat of the whole product', () => {
     const said = await page.text('#log');
     expect(said).toContain('list.csv');
     expect(said).toContain('sorted.csv · 15 bytes');
-    expect(said).toMatch(/Approved by/);
+    await expect.poll(() => page.text('#log')).toMatch(/Approved by/);
     const sorted = await page.evaluate(
       `fetch([...document.querySelectorAll('#log a.file')].at(-1).href).then((answer) => answer.text())`,
     );
@@ -81,7 +81,7 @@ describe('the web chat of the whole product', () => {
     // The model was told where the file is and what it is.
     expect(JSON.stringify(product.model.requests[0]?.body)).toContain('[attached: inbox/list.csv (text/');
     expect(page.problems).toEqual([]);
-  }, 150_000);
+  });
 
   test('a stranger pairs with a code in the browser and is answered only then', async () => {
     await using product = await Product.prepare({
@@ -96,7 +96,8 @@ describe('the web chat of the whole product', () => {
     await using browser = await Browser.start();
     const page = await browser.open(`${link.split('#')[0]}#pair=${code}`);
     await ready(page);
-    expect(await page.text('#pair')).toContain('pairing code');
+    await expect.poll(() => page.text('#pair')).toContain('pairing code');
+    await expect.poll(() => page.evaluate(`document.querySelector('#code').value`)).toBe(code);
     expect(await page.text('#composer')).toBe('');
     await page.click('#pair button');
     await expect.poll(() => page.text('#log')).toContain('We are paired');
@@ -104,5 +105,5 @@ describe('the web chat of the whole product', () => {
     await says(page, 'hi');
     await expect.poll(() => page.text('#log')).toContain('Hello friend.');
     expect(page.problems).toEqual([]);
-  }, 90_000);
+  });
 });

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
+import { eventually } from '#tests/support/eventually.ts';
 import { makeCertificate } from '../fakes/web/certificate.ts';
 import { searchKeys, startSearchApis } from '../fakes/web/search-apis.ts';
 import { startUpstream, type Upstream } from '../fakes/web/upstream.ts';
@@ -74,16 +75,19 @@ test('an agent’s curl reaches an allowed host with a credential it never sees,
     for (const place of [seen, product.output, JSON.stringify(product.telegram.said(owner))])
       expect(place).not.toContain(secret);
 
-    const rows = await product.database.query<{ body: Record<string, unknown> }>(
-      `select body from audit_body where body ->> 'kind' = 'egress.request' order by (body ->> 'path')`,
-    );
-    expect(rows.map(({ body }) => [body['method'], body['host'], body['verdict']])).toEqual(
-      expect.arrayContaining([
-        ['GET', 'localhost', 'allowed'],
-        ['GET', 'example.org', 'refused'],
-        ['CONNECT', 'localhost', 'refused'],
-      ]),
-    );
+    const rows = await eventually(async () => {
+      const found = await product.database.query<{ body: Record<string, unknown> }>(
+        `select body from audit_body where body ->> 'kind' = 'egress.request' order by (body ->> 'path')`,
+      );
+      expect(found.map(({ body }) => [body['method'], body['host'], body['verdict']])).toEqual(
+        expect.arrayContaining([
+          ['GET', 'localhost', 'allowed'],
+          ['GET', 'example.org', 'refused'],
+          ['CONNECT', 'localhost', 'refused'],
+        ]),
+      );
+      return found;
+    });
     expect(rows.every(({ body }) => typeof body['turnId'] === 'string')).toBe(true);
     expect(JSON.stringify(rows)).not.toContain(secret);
   });

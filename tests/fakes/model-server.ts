@@ -54,6 +54,8 @@ export interface ModelServerOptions {
   readonly usage?: FakeUsage;
   /** The file an images endpoint gives, or an error in its own words; without it there is none. */
   readonly images?: () => Buffer | { readonly status: number; readonly message: string };
+  /** What a picture took, in the words of the vendor; without it nothing is said of that. */
+  readonly imageUsage?: Readonly<Record<string, unknown>>;
   /** How many requests are remembered; a benchmark needs few. */
   readonly logMax?: number;
 }
@@ -125,7 +127,11 @@ export async function startModelServer(options: ModelServerOptions): Promise<Mod
       response.end(
         JSON.stringify(
           isFile
-            ? { created: 1, data: [{ b64_json: image.toString('base64') }] }
+            ? {
+                created: 1,
+                data: [{ b64_json: image.toString('base64') }],
+                ...(options.imageUsage === undefined ? {} : { usage: options.imageUsage }),
+              }
             : { error: { message: image.message } },
         ),
       );
@@ -214,6 +220,8 @@ async function sendRaw(response: ServerResponse, raw: RawReply): Promise<void> {
   if (raw.end === 'reset') {
     // The bytes written so far must reach the other side before the reset overtakes them.
     await new Promise((resolve) => setTimeout(resolve, 20));
+    // A process that was held up fires its timers before it reads: a client in this one gets its turns first.
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
     response.socket?.resetAndDestroy();
     return;
   }

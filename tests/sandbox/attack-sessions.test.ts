@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, inject } from 'vitest';
+import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
 import { newToken } from '#core/kit/ids.ts';
 import { attack } from '#tests/support/attack.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
@@ -123,7 +124,7 @@ attack(
     expect(digest).not.toBe('');
     await worker.removeAll();
     const forged = await plant(sessionId, stage.instance, { [labels.spec]: digest });
-    const next = stage.worker({ dialMs: 1_500 }, { disk: 'watched' });
+    const next = stage.worker({ dialMs: 8_000 }, { disk: 'watched' });
     const after = await stage.open(next, sessionId);
     expect((await run(after, 'id -u; cat file')).output).toBe('10001\nkept\n');
     expect((await stage.container(sessionId))?.Id).not.toBe(forged);
@@ -252,10 +253,11 @@ attack(
   'the name of an image that is an option or a place of elsewhere',
   'looked up by the engine as a name and never pulled',
   async () => {
-    for (const name of ['--privileged', '../../x', 'evil.test/x:1', 'x y']) {
-      await expect(stage.open(worker, stage.newSession(), { image: name })).rejects.toMatchObject({
-        code: expect.stringMatching(/^(?:image|config|sandbox)\./),
-      });
+    for (const image of ['--privileged', '../../x', 'evil.test/x:1', 'x y']) {
+      // As if no profile had been read: what it says is refused before.
+      const limits = { ...sandboxLimitsSchema.parse({}), image };
+      const opening = worker.open({ sessionId: stage.newSession(), agent: 'tester', limits }, signal);
+      await expect(opening).rejects.toMatchObject({ code: expect.stringMatching(/^(?:image|config|sandbox)\./) });
     }
   },
 );

@@ -62,7 +62,7 @@ test('every call a sandbox needs from start to end is on the list', async () => 
       image: inject('sandboxImage'),
       instance: `proxy-${newToken(6)}`,
       socketDirectory: path.join(folder, 's'),
-      limits: { pauseAfterMs: 50 },
+      limits: { pauseAfterMs: 50, dialMs: 30_000, jobsMs: 10_000 },
     },
   );
   const sessionId = `proxy-${newToken(6)}`;

@@ -151,8 +151,8 @@ describe('symlinks', () => {
     async () => {
       // The writes make d0 anew whenever it is away, so each step may find something in its way.
       const swap = `import os, shutil, time
-end, swaps = time.time() + 1.5, 0
-while time.time() < end:
+end, swaps = time.monotonic() + 1.5, 0
+while time.monotonic() < end or swaps <= 20:
   try:
     os.rename('d0', 'd1'); os.symlink('/tmp', 'd0'); swaps += 1; os.unlink('d0')
   except OSError: pass
@@ -264,6 +264,7 @@ for _ in range(400):
   text = open("step/file").read()
   if len(text) != ${size} or len(set(text)) != 1: bad += 1
 print(bad)'`,
+      { timeoutMs: 55_000 },
     );
     let isOver = false;
     void reading.finally(() => {
@@ -384,8 +385,8 @@ line"`,
     async () => {
       await run(sandbox, 'mkdir -p s0; echo mine > s0/victim; echo theirs > /tmp/victim');
       const swap = `import os, time
-end, swaps = time.time() + 1.5, 0
-while time.time() < end:
+end, swaps = time.monotonic() + 1.5, 0
+while time.monotonic() < end or swaps <= 20:
   try: os.rename('s0', 's1'); os.symlink('/tmp', 's0'); swaps += 1; os.unlink('s0'); os.rename('s1', 's0')
   except OSError: pass
   try: open('s0/victim', 'a').close()
@@ -429,7 +430,7 @@ python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("odd-socket")'`,
       const part = await sandbox.readBytes('odd-sparse', { bytesMax: 10_000_000, signal });
       expect([part.bytes.length, part.totalBytes]).toEqual([10_000_000, 2 ** 30]);
       expect((await read('odd-sparse', 2 ** 40, 100)).text).toBe('');
-      expect(performance.now() - startedAt).toBeLessThan(3000);
+      expect(performance.now() - startedAt).toBeLessThan(20_000);
       await remove('odd-sparse');
     },
   );

@@ -69,6 +69,7 @@ test.each([0, 40, 90, 150, 220, 320, 450, 700])(
     for (const sessionId of sessions) await heir.forget(sessionId);
     await heir[Symbol.asyncDispose]();
   },
+  120_000,
 );
 
 test('twenty sessions opened at once get twenty containers, each with a disk of its own', async () => {
@@ -82,4 +83,4 @@ test('twenty sessions opened at once get twenty containers, each with a disk of 
   expect(new Set(devices()).size).toBe(20);
   for (const sessionId of sessions) await worker.forget(sessionId);
   await eventually(() => expect(devices()).toEqual([]));
-});
+}, 120_000);

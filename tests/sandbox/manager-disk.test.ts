@@ -119,6 +119,8 @@ except OSError as e: print(e.errno, n)'`;
     mkdirSync(place);
     expect(spawnSync('mount', ['-o', 'loop', `${base}.img`, place]).status).toBe(0);
     writeFileSync(`${base}.img.xyz.4194399.abc.new`, '');
+    // The worker lets go of what it mounted itself a moment after the start.
+    await eventually(() => expect(mounted()).toHaveLength(1));
     await worker.sweep({ isThorough: true });
     expect(mounted()).toEqual([]);
     expect(readdirSync(folder).filter((name) => name.includes('4194399'))).toEqual([]);
@@ -150,7 +152,8 @@ describe('a workspace that is watched', () => {
     async () => {
       const sessionId = stage.newSession();
       const sandbox = await stage.open(stage.worker({ measureEveryMs: 200 }, watched), sessionId, { disk_mb: 32 });
-      const growing = run(sandbox, `for i in $(seq 1 400); do head -c 1m /dev/zero >> big; sleep 0.05; done`);
+      const growth = 'for i in $(seq 1 400); do head -c 1m /dev/zero >> big; sleep 0.05; done; sleep 1000';
+      const growing = run(sandbox, growth, { timeoutMs: 55_000 });
       await expect(growing).rejects.toMatchObject({
         code: 'sandbox.disk_full',
         message: expect.stringMatching(/holds \d+ MiB and may hold 32/),

@@ -46,13 +46,13 @@ test('a new session takes a ready container, keeps it and its files, and another
   const { worker, stop } = await openReady(stage);
   const [ready] = await containersOf(stage);
   const sessionId = stage.newSession();
-  const startedAt = performance.now();
   const sandbox = await stage.open(worker, sessionId);
   await run(sandbox, 'echo kept > file');
-  // Making one takes 150 ms on an idle machine.
-  expect(performance.now() - startedAt).toBeLessThan(1_000);
-  expect(worker.readyCount).toBe(0);
-  await eventually(() => expect(worker.readyCount).toBe(1));
+  // The one that was taken and another: none was made for the session.
+  await eventually(async () => {
+    expect(worker.readyCount).toBe(1);
+    expect(await containersOf(stage)).toHaveLength(2);
+  });
   expect((await containersOf(stage)).map((container) => container.Id)).toContain(ready?.Id);
   await stop();
   const next = stage.worker();
@@ -104,7 +104,8 @@ test('what most of the latest sessions ask for is what is kept ready', async () 
     expect(worker.readyCount).toBe(1);
   });
   await stage.open(worker, sessions[1] ?? '', limits);
-  expect(worker.readyCount).toBe(0);
+  // A container that was kept ready bears no session's name.
+  expect(await stage.container(sessions[1] ?? '')).toBeUndefined();
   await stop();
   for (const sessionId of sessions) await worker.forget(sessionId);
 });
@@ -132,7 +133,8 @@ test('a session with the gateway has its way out from the first command on, in a
     expect(worker.readyCount).toBe(1);
   });
   const sandbox = await stage.open(worker, sessions[1] ?? '', limits);
-  expect(worker.readyCount).toBe(0);
+  // A container that was kept ready bears no session's name.
+  expect(await stage.container(sessions[1] ?? '')).toBeUndefined();
   const say = `python3 -c 'import socket as s; k=s.create_connection(("127.0.0.1",3128)); print(k.recv(99).decode())'`;
   expect((await run(sandbox, say)).output).toBe(`gateway of ${sessions[1]}\n`);
   await stop();
@@ -144,7 +146,7 @@ test('a worker that stops leaves no ready container and no workspace of one', as
   const { stop } = await openReady(stage);
   await stop();
   expect(await containersOf(stage)).toEqual([]);
-  expect(readdirSync(stage.workspaceDirectory)).toEqual([]);
+  await eventually(() => expect(readdirSync(stage.workspaceDirectory)).toEqual([]));
   expect(readdirSync(stage.socketDirectory)).toEqual([]);
 });
 
@@ -177,7 +179,7 @@ test('a worker that dies leaves a ready container, and the next sweep takes it w
 
 test('a ready container makes room when a session needs it', async () => {
   await using stage = openStage();
-  const { worker, stop } = await openReady(stage, { memoryMb: 600, overcommitPercent: 100, admitMs: 5_000 });
+  const { worker, stop } = await openReady(stage, { memoryMb: 600, overcommitPercent: 100, admitMs: 30_000 });
   const sessionId = stage.newSession();
   expect((await run(await stage.open(worker, sessionId, { memory_mb: 300 }), 'echo in')).output).toBe('in\n');
   await stop();

@@ -34,8 +34,10 @@ test('one too many waits while the others work, and is then told', async () => {
   await using own = openSandboxStage();
   const worker = own.worker({ ...roomFor(2), admitMs: 600 });
   const busy = await Promise.all([own.newSession(), own.newSession()].map((id) => own.open(worker, id, small)));
-  const working = busy.map(async (sandbox) => await run(sandbox, 'sleep 3; echo done'));
+  const command = 'until [ -e go ]; do sleep 0.1; done; echo done';
+  const working = busy.map(async (sandbox) => await run(sandbox, command, { timeoutMs: 50_000 }));
   await expect(own.open(worker, own.newSession(), small)).rejects.toMatchObject({ code: 'sandbox.full' });
+  for (const sandbox of busy) await run(sandbox, 'touch go');
   for (const work of working) expect((await work).output).toBe('done\n');
 });
 
@@ -94,11 +96,20 @@ test('a crowd at one engine from several workers is never let in above the bound
       most = Math.max(most, there.length);
     }
   })();
+  // Those that are in stay busy until everybody has an answer, so that nobody can be sent away for another.
+  const answered = new AbortController();
+  let answers = 0;
+  const answer = () => {
+    answers += 1;
+    if (answers === 12) answered.abort();
+  };
   const tries = workers.flatMap((worker) =>
     Array.from({ length: 4 }, async () => {
-      const sandbox = await own.open(worker, own.newSession(), small);
-      // Busy, so that nobody can be sent away for it.
-      await run(sandbox, 'sleep 2');
+      const sandbox = await own.open(worker, own.newSession(), small).catch((err: unknown) => {
+        answer();
+        throw err;
+      });
+      await run(sandbox, 'echo up; sleep 1000', { timeoutMs: 55_000, signal: answered.signal, onOutput: answer });
     }),
   );
   const results = await Promise.allSettled(tries);

@@ -73,7 +73,7 @@ describe('mcp servers that lie', () => {
       last = performance.now();
     }
     expect(await calling).toMatch(/did not answer in time/);
-    expect(longest).toBeLessThan(2_000);
+    expect(longest).toBeLessThan(10_000);
   });
 
   attack('mcp', 'a server that never answers', 'the call ends at its time limit', async () => {

@@ -115,20 +115,21 @@ describe('a slow side', () => {
     let taken = 0;
     const open = Promise.withResolvers<void>();
     const before = process.memoryUsage.rss();
-    const { process: program } = await talk(['bash', '-c', 'head -c 60000000 /dev/zero; touch written'], {
+    const { process: program } = await talk(['bash', '-c', 'head -c 100000000 /dev/zero; touch written'], {
       onStdout: async (chunk) => {
         await open.promise;
         taken += chunk.length;
       },
     });
-    // Long enough for 60 MB many times over.
+    // Long enough for 100 MB many times over.
     await delay(500);
     expect((await run(sandbox, 'ls written')).exitCode).toBe(2);
     expect(await toolboxMb()).toBeLessThan(10);
-    expect((process.memoryUsage.rss() - before) / 2 ** 20).toBeLessThan(15);
+    // Less than half of it; the rest is what garbage collection leaves to chance.
+    expect((process.memoryUsage.rss() - before) / 2 ** 20).toBeLessThan(40);
     open.resolve();
     expect(await program.exited).toBe(0);
-    expect(taken).toBe(60_000_000);
+    expect(taken).toBe(100_000_000);
   });
 
   test('that does not read its input holds up the writer until it does', async () => {
@@ -148,8 +149,9 @@ describe('a slow side', () => {
   });
 
   test('that closed its input makes the writer go on, not wait for ever', async () => {
-    const { process: program } = await talk(['bash', '-c', 'exec 0<&-; sleep 0.5']);
+    const { process: program } = await talk(['bash', '-c', 'exec 0<&-; until [ -e may-end ]; do sleep 0.02; done']);
     await program.write(Buffer.alloc(2_000_000));
+    await run(sandbox, 'touch may-end');
     expect(await program.exited).toBe(0);
     await expect(program.write(Buffer.from('x'))).rejects.toMatchObject({ code: 'sandbox.lost' });
   });
@@ -181,11 +183,9 @@ describe('the end of a program', () => {
         signal: abort.signal,
       });
       await up.promise;
-      const startedAt = performance.now();
       if (end === 'kill') program.kill();
       else abort.abort();
       expect(await program.exited).toBeUndefined();
-      expect(performance.now() - startedAt).toBeLessThan(1000);
       for (const n of [2002, 2003, 2004]) expect(await count(`sleep ${n}`)).toBe(0);
     }
   });
@@ -203,8 +203,10 @@ describe('the end of a program', () => {
   });
 
   test('spares the others', async () => {
-    const other = await talk(['cat']);
-    const { process: program } = await talk(['sleep', '2007']);
+    // Time for the toolbox to end it: otherwise the container would be replaced.
+    const here = await stage.open(stage.worker({ endMs: 10_000 }), stage.newSession());
+    const other = await talk(['cat'], {}, here);
+    const { process: program } = await talk(['sleep', '2007'], {}, here);
     program.kill();
     await program.exited;
     await other.process.write(Buffer.from('still here'));
@@ -242,14 +244,15 @@ describe('an idle container', () => {
 
   test('is frozen under a program that may rest, wakes at a write, and stays awake while it is held', async () => {
     const sessionId = stage.newSession();
-    const here = await stage.open(stage.worker({ pauseAfterMs: 150 }), sessionId);
+    const worker = stage.worker({ pauseAfterMs: 150 });
+    const here = await stage.open(worker, sessionId);
     const { process: program, out } = await talk(['cat'], { mayRest: true }, here);
     await eventually(async () => expect((await state(sessionId))?.Paused).toBe(true));
     await program.write(Buffer.from('woken'));
     await eventually(() => expect(out().toString()).toBe('woken'));
     {
       using _ = program.hold();
-      await delay(500);
+      await stage.othersRest(worker);
       expect((await state(sessionId))?.Paused).toBe(false);
     }
     await eventually(async () => expect((await state(sessionId))?.Paused).toBe(true));
@@ -259,9 +262,10 @@ describe('an idle container', () => {
 
   test('is kept awake by any other program until that ends', async () => {
     const sessionId = stage.newSession();
-    const here = await stage.open(stage.worker({ pauseAfterMs: 150 }), sessionId);
+    const worker = stage.worker({ pauseAfterMs: 150 });
+    const here = await stage.open(worker, sessionId);
     const { process: program } = await talk(['cat'], {}, here);
-    await delay(500);
+    await stage.othersRest(worker);
     expect((await state(sessionId))?.Paused).toBe(false);
     program.end();
     expect(await program.exited).toBe(0);

@@ -39,7 +39,7 @@ async function attach(): Promise<{ child: ChildProcess; connection: ToolboxConne
   });
   children.push(child);
   const stream = Duplex.from({ writable: child.stdin, readable: child.stdout });
-  return { child, connection: await greetToolbox(stream, 10_000) };
+  return { child, connection: await greetToolbox(stream, 30_000) };
 }
 
 const exec = (command: string) =>
@@ -80,7 +80,7 @@ test('a later worker takes the one toolbox over: jobs go on, commands of the ear
     expect(processes).not.toContain('sleep 4002');
   });
   expect(await output(second.connection, 'cat /run/toolbox.pid')).toBe(pid);
-  await second.connection.call({ op: 'jobStop', job, waitMs: 2000 }, { bytesMax: 2000 }).result;
+  await second.connection.call({ op: 'jobStop', job, waitMs: 20_000 }, { bytesMax: 2000 }).result;
   expect(await output(second.connection, 'ps -e -o args=')).not.toContain('sleep 4001');
 });
 

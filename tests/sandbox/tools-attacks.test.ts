@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import { attack } from '#tests/support/attack.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 import { pdfOf, pngOf } from '#tests/support/documents.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { testAgent } from '#tests/support/tool-context.ts';
 import { toolUser } from '#tests/support/use-tool.ts';
@@ -171,8 +172,11 @@ attack(
 
 attack('tools', 'terminal escapes in the output of a job', 'output becomes plain text', async () => {
   const command = `printf '\\033]0;title\\007\\033[2Jshown\\x9b31m\\rover\\n'`;
-  const { text } = await use('exec', { command, background: true });
-  expect(text).toContain('shown');
+  const text = await eventually(async () => {
+    const said = (await use('exec', { command, background: true })).text;
+    expect(said).toContain('shown');
+    return said;
+  });
   expect(text).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/);
 });
 

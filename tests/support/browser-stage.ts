@@ -105,7 +105,7 @@ export async function openBrowserStage(): Promise<BrowserStage> {
           instance,
           socketDirectory: folder,
           openGateway,
-          limits: { poolSize: 0, ...own },
+          limits: { poolSize: 0, dialMs: 30_000, jobsMs: 10_000, ...own },
         },
       );
       const browsers = new BrowserSessions({ log });
@@ -116,7 +116,7 @@ export async function openBrowserStage(): Promise<BrowserStage> {
       const worker: BrowserWorker = {
         browsers,
         open,
-        use: async (sessionId, command, { timeoutMs = 15_000, signal = new AbortController().signal, onHost } = {}) => {
+        use: async (sessionId, command, { timeoutMs = 40_000, signal = new AbortController().signal, onHost } = {}) => {
           const call = { command, timeoutMs, signal, ...(onHost === undefined ? {} : { onHost }) };
           const { reply, isNew } = await browsers.call(sessionId, await open(sessionId), call);
           return { ...reply, isNew };

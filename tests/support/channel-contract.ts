@@ -148,7 +148,12 @@ export function describeChannel(
       await harness.says('first');
       await harness.says('second');
       await eventually(() => {
-        const texts = events().flatMap((event) => (event.type === 'message' ? [event.text] : []));
+        // As the inbox does: each key once, and what overtook another on its way by the platform's count.
+        const kept = new Map(received.map((event) => [event.dedupKey, event]));
+        const texts = [...kept.values()]
+          .flatMap(({ raw }) => harness.channel.normalise(raw))
+          .toSorted((a, b) => (a.sequence ?? 0) - (b.sequence ?? 0))
+          .flatMap((event) => (event.type === 'message' ? [event.text] : []));
         expect(texts).toEqual(['first', 'second']);
       });
     });

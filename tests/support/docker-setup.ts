@@ -14,7 +14,7 @@ declare module 'vitest' {
 }
 
 const root = path.resolve(import.meta.dirname, '../..');
-const engineMs = 40_000;
+const engineMs = 120_000;
 
 /**
  * Makes sure that a Docker engine answers and has the sandbox image. Uses the one that runs; otherwise starts one of its
@@ -113,7 +113,7 @@ async function startEngine(configured: string): Promise<OwnEngine> {
       .map((line) => line.split(' ')[1] ?? '')
       .filter((place) => place.startsWith(`${folder}/`));
     for (const place of left.reverse()) spawnSync('umount', ['-l', place]);
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
   };
   const dockerHost = `unix://${socket}`;
   const deadline = performance.now() + engineMs;

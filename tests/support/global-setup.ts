@@ -51,6 +51,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   );
   await new Promise<void>((resolve, reject) => {
     redis.once('error', reject);
+    redis.once('exit', (code) => reject(new Error(`redis ended with ${code} before it was ready`)));
     redis.stdout.on('data', (chunk: Buffer) => {
       if (chunk.toString().includes('Ready to accept connections')) resolve();
     });
@@ -63,6 +64,6 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     redis.kill('SIGTERM');
     server.process.kill('SIGQUIT');
     await server.closed;
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
   };
 }

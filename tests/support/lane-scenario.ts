@@ -17,7 +17,7 @@ const calmModes: readonly TurnMode[] = ['followup', 'followup', 'steer', 'collec
 const lanes = 6;
 const connections = 4;
 /** Rounds after which a lane that has not ended counts as stuck. */
-const drainRoundsMax = 200;
+const drainRoundsMax = 1000;
 
 /** Pseudo-random numbers that repeat for a seed (mulberry32). */
 export function seededRandom(seed: number): () => number {

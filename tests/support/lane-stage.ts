@@ -16,6 +16,7 @@ import type { LaneWorkerSettings } from './lane-worker-settings.ts';
 import { outboxItem } from './lanes.ts';
 
 const script = path.resolve(import.meta.dirname, 'lane-worker.ts');
+const steadyTtlMs = 20_000;
 
 /** A database, a queue of its own, and workers in this process or in others that can be killed. */
 export class LaneStage implements AsyncDisposable {
@@ -51,6 +52,8 @@ export class LaneStage implements AsyncDisposable {
       /** How long turns may go on after the stop; 2 s unless told. */
       readonly drainMs?: number;
       readonly ring?: (wakes: readonly LaneWake[]) => Promise<void>;
+      /** Silence after which its sweep takes a worker for hung; 20 s unless told, which no pause of a busy machine is. */
+      readonly ttlMs?: number;
     } = {},
   ): Promise<LaneRunner> {
     const { db } = this.database;
@@ -60,7 +63,7 @@ export class LaneStage implements AsyncDisposable {
       { db, log: this.log, wakes, presence, runTurn: options.runTurn ?? (async (turn) => doneWithEffect(turn)) },
       { slots: options.slots ?? 8, drainMs: options.drainMs ?? 2000 },
     );
-    const limits = { ttlMs: 2000, beatGraceMs: 1000, serverGraceMs: 0, overdueMs: 1000 };
+    const limits = { ttlMs: options.ttlMs ?? steadyTtlMs, beatGraceMs: 1000, serverGraceMs: 0, overdueMs: 1000 };
     this.#running.push(
       this.#runToEnd(runner, presence),
       sweepLanes({ db, log: this.log, clock: systemClock, wakes, limits }, this.#stop.signal),
@@ -83,7 +86,7 @@ export class LaneStage implements AsyncDisposable {
       queue: this.settings,
       slots: 4,
       handlerMs: 5,
-      ttlMs: 2000,
+      ttlMs: steadyTtlMs,
       accepts: [],
       ...changes,
     };
@@ -95,7 +98,8 @@ export class LaneStage implements AsyncDisposable {
     });
     await new Promise<void>((resolve, reject) => {
       child.stdout.once('data', () => resolve());
-      child.once('exit', (code) => reject(new Error(`the worker ended with ${code} before it was ready: ${errors}`)));
+      // Its last words may still be unread when it has ended.
+      child.once('close', (code) => reject(new Error(`the worker ended with ${code} before it was ready: ${errors}`)));
     });
     return child;
   }

@@ -173,7 +173,7 @@ export class McpWorker {
       personId: this.#stage.owner,
       sandbox: async () => await this.#stage.openSandbox(sessionId),
     };
-    return await this.clients.look(this.clients.require(name), session, AbortSignal.timeout(20_000));
+    return await this.clients.look(this.clients.require(name), session, AbortSignal.timeout(50_000));
   }
 
   /** Runs a tool as a turn does: arguments are checked, errors are text. */
@@ -193,7 +193,7 @@ export class McpWorker {
       callKey: options.callKey ?? '1:call',
       agent: this.agent,
       origin: work.origin,
-      signal: options.signal ?? AbortSignal.timeout(30_000),
+      signal: options.signal ?? AbortSignal.timeout(50_000),
       sandbox: async () => await this.#stage.openSandbox(work.sessionId),
       progress: (text) => this.progress.push(text),
     };

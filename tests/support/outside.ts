@@ -18,8 +18,8 @@ export class HookServer implements AsyncDisposable {
   answers: number[] = [];
   readonly #server = createServer((request, response) => {
     let body = '';
-    request.on('data', (chunk: Buffer) => {
-      body += chunk.toString();
+    request.setEncoding('utf8').on('data', (text: string) => {
+      body += text;
     });
     request.on('end', () => {
       this.calls.push({ path: request.url ?? '', headers: request.headers, body });

@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
-import { inject } from 'vitest';
+import { expect, inject } from 'vitest';
 import { labels, workspaceVolume } from '#workers/sandbox/container-spec.ts';
 import { type ModelServer, type ModelServerOptions, type Script, startModelServer } from '../fakes/model-server.ts';
 import { FakeTelegram } from '../fakes/telegram/fake-telegram.ts';
 import { openTestDatabase, type TestDatabase } from './database.ts';
+import { eventually } from './eventually.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
 
@@ -26,6 +27,7 @@ export interface ProductOptions {
   readonly script?: Script;
   /** What the vendor's images endpoint gives. */
   readonly images?: ModelServerOptions['images'];
+  readonly imageUsage?: ModelServerOptions['imageUsage'];
   readonly env?: Readonly<Record<string, string>>;
   /** Lines of `switchyard.yaml`. */
   readonly yaml?: string;
@@ -80,6 +82,7 @@ export class Product implements AsyncDisposable {
     const model = await startModelServer({
       script: options.script ?? [{ text: 'Hello.' }],
       ...(options.images === undefined ? {} : { images: options.images }),
+      ...(options.imageUsage === undefined ? {} : { imageUsage: options.imageUsage }),
     });
     const database = await openTestDatabase(4);
     mkdirSync(agentsDir);
@@ -126,8 +129,9 @@ export class Product implements AsyncDisposable {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const lines: string[] = [];
+    // Not at its exit: its last words may still be unread then.
     const exited = new Promise<string>((resolve) =>
-      child.once('exit', (code, signal) => resolve(signal ?? `exit ${code}`)),
+      child.once('close', (code, signal) => resolve(signal ?? `exit ${code}`)),
     );
     const wanted = mode === 'up' ? 'Switchyard is running' : mode === 'gateway' ? '"msg":"ready"' : '"msg":"started"';
     await new Promise<void>((resolve, reject) => {
@@ -180,13 +184,13 @@ export class Product implements AsyncDisposable {
     child.stdin.end(input);
     let stdout = '';
     let stderr = '';
-    child.stdout.on('data', (chunk: Buffer) => {
-      stdout += chunk.toString();
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
     });
-    child.stderr.on('data', (chunk: Buffer) => {
-      stderr += chunk.toString();
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
     });
-    const code = await new Promise<number>((resolve) => child.once('exit', (value) => resolve(value ?? -1)));
+    const code = await new Promise<number>((resolve) => child.once('close', (value) => resolve(value ?? -1)));
     return { code, stdout, stderr };
   }
 
@@ -203,42 +207,64 @@ export class Product implements AsyncDisposable {
     await this.hears(owner, /We are paired/);
   }
 
-  /** Waits for a message of the bot that matches, anywhere in the chat. */
+  /** Waits for a message of the bot that matches, anywhere in the chat; one that is still being written does not count. */
   async hears(chat: number, pattern: RegExp, timeoutMs = 30_000): Promise<string> {
     return await this.telegram.waitFor(
-      () => this.telegram.said(chat).find((message) => pattern.test(message.text))?.text,
+      () => this.telegram.said(chat).find(({ text }) => !text.endsWith(' …') && pattern.test(text))?.text,
       timeoutMs,
     );
   }
 
-  /** Waits for an enabled button with this label and presses it as `user`. @returns the query's id. */
-  async presses(chat: number, user: number, label: string): Promise<string> {
-    const data = await this.telegram.waitFor(() => this.button(chat, label));
+  /**
+   * Waits for an enabled button with this label, on a message that says `about`, and presses it as `user`.
+   * @returns the query's id.
+   */
+  async presses(chat: number, user: number, label: string, about = ''): Promise<string> {
+    const data = await this.offers(chat, label, about);
     return this.telegram.people.presses(chat, user, data);
   }
 
-  /** The token of the last enabled button with this label. */
-  button(chat: number, label: string): string | undefined {
+  /** Waits for an enabled button with this label, on a message that says `about`. @returns its token. */
+  async offers(chat: number, label: string, about = ''): Promise<string> {
+    return await this.telegram.waitFor(() => this.button(chat, label, about));
+  }
+
+  /** The token of the last enabled button with this label, on a message that says `about`. */
+  button(chat: number, label: string, about = ''): string | undefined {
     return this.telegram
       .said(chat)
+      .filter(({ text }) => text.includes(about))
       .flatMap((message) => message.buttons)
       .findLast((button) => button.text === label && !button.isDisabled)?.data;
+  }
+
+  /** Waits until no turn runs or is about to. */
+  async rests(): Promise<void> {
+    await eventually(async () =>
+      expect(await this.database.query(`select 1 from turn where state in ('queued', 'running')`)).toEqual([]),
+    );
   }
 
   /** Containers and workspaces outlive their worker on purpose; those of a test do not outlive the test. */
   async #removeHands(): Promise<void> {
     const label = `label=${labels.instance}=${path.join(this.folder, 'data')}`;
-    const ids = await docker(['ps', '-aq', '--filter', label]);
-    if (ids.length > 0) await docker(['rm', '-f', ...ids]);
+    // The engine may still be at the last order of a worker that was killed.
+    await eventually(async () => {
+      const ids = await docker(['ps', '-aq', '--filter', label]);
+      if (ids.length > 0) await docker(['rm', '-f', ...ids]);
+      expect(await docker(['ps', '-aq', '--filter', label])).toEqual([]);
+    });
     // A worker that was killed while a container started leaves its mount to the next sweep, which here never comes.
     const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
       .split('\n')
       .map((line) => line.split(' ')[4] ?? '');
     for (const place of mounts.filter((each) => each.startsWith(`${this.folder}/`))) spawnSync('umount', ['-l', place]);
     const sessions = await this.database.query<{ id: string }>('select id from session');
-    const volumes = new Set(await docker(['volume', 'ls', '-q']));
-    const own = sessions.map((session) => workspaceVolume(session.id)).filter((volume) => volumes.has(volume));
-    if (own.length > 0) await docker(['volume', 'rm', '-f', ...own]);
+    await eventually(async () => {
+      const volumes = new Set(await docker(['volume', 'ls', '-q']));
+      const own = sessions.map((session) => workspaceVolume(session.id)).filter((volume) => volumes.has(volume));
+      if (own.length > 0) await docker(['volume', 'rm', '-f', ...own]);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -248,6 +274,6 @@ export class Product implements AsyncDisposable {
     await this.telegram[Symbol.asyncDispose]();
     await this.model[Symbol.asyncDispose]();
     await this.database[Symbol.asyncDispose]();
-    rmSync(this.folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 10 });
   }
 }

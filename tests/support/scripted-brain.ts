@@ -1,4 +1,5 @@
 import type { LoggedRequest, ScriptedReply } from '../fakes/model-server.ts';
+import { answerRecords } from '../fakes/model-wires.ts';
 
 /** An agent whose every memory needs a person's word: `call: memory_save {"text":"…"}` shows a card. */
 export const memoryAsker = {
@@ -11,14 +12,15 @@ grants:
 
 /**
  * A model that does what the last message says, so that many chats can share one server:
- * `exec: <command>` calls exec, `call: <tool> <json>` any tool, `say: <text>` answers, `slow: <text>` answers letter by
- * letter, `fault: <name>` fails, `failover: <text>` fails everywhere but at Anthropic, `dear: <command>` is `exec` at a price. A tool result is answered with `Result: <text>`; several messages at once are repeated.
+ * `exec: <command>` calls exec, `call: <tool> <json>` any tool, `say: <text>` answers, `slow: <text>` answers piece by
+ * piece, `endless: <text>` says some of it and then neither more nor that it ended, `fault: <name>` fails, `failover: <text>` fails everywhere but at Anthropic, `dear: <command>` is `exec` at a price. A tool result is answered with `Result: <text>`; several messages at once are repeated.
  */
 export function scriptedBrain(request: LoggedRequest): ScriptedReply {
   const { texts, lastResult } = readRequest(request);
   if (lastResult !== undefined) return { text: `Result: ${lastResult}` };
   const last = texts.at(-1) ?? '';
-  const [, verb = 'say', rest = last] = /^(exec|call|say|slow|fault|failover|dear|many):\s*([\s\S]*)$/.exec(last) ?? [];
+  const [, verb = 'say', rest = last] =
+    /^(exec|call|say|slow|endless|fault|failover|dear|many):\s*([\s\S]*)$/.exec(last) ?? [];
   switch (verb) {
     case 'exec':
       return { toolCalls: [{ name: 'exec', arguments: { command: rest } }] };
@@ -38,11 +40,24 @@ export function scriptedBrain(request: LoggedRequest): ScriptedReply {
     }
     case 'slow':
       return { text: rest, delayMs: 400 };
+    case 'endless':
+      return { raw: { steps: [recordsOf(request, rest).slice(0, -4).join('')], end: 'hang' } };
     case 'fault':
       return { fault: rest as 'overloaded' };
     default:
       return { text: texts.length > 1 && verb === 'say' ? `Heard: ${texts.join(' + ')}` : rest };
   }
+}
+
+/** An answer whose second half comes once `until` is settled. */
+export function heldAnswer(request: LoggedRequest, text: string, until: Promise<unknown>): ScriptedReply {
+  const records = recordsOf(request, text);
+  const half = Math.ceil(records.length / 2);
+  return { raw: { steps: [records.slice(0, half).join(''), { until }, records.slice(half).join('')] } };
+}
+
+function recordsOf({ wire, body }: LoggedRequest, text: string): string[] {
+  return answerRecords(wire, { text }, String(body['model']), { input: 100, output: 20, cacheRead: 0 });
 }
 
 /** The user texts since the last answer, and the text of the last tool result if that is what the model must answer. */

@@ -29,6 +29,8 @@ export function toolUser(deps: {
       sandbox: async () => deps.sandbox(),
       ...rest,
     };
-    return await tool.run(tool.parameters.parse(args), context);
+    const given = tool.parameters.parse(args);
+    const prepared = tool.prepare === undefined ? given : await tool.prepare(given, context);
+    return await tool.run(prepared, context);
   };
 }

@@ -128,6 +128,8 @@ class ShownCard implements ProgressCard, Painter {
   async paint(): Promise<void> {
     if (this.#isClosed) return;
     await this.#inFlight;
+    // Closed meanwhile: nothing may follow the last state.
+    if (this.#isClosed) return;
     this.#isDirty = false;
     this.#isShown = true;
     this.#shownAt = Date.now();

@@ -1,5 +1,6 @@
-import { isAppError } from '#core/kit/errors.ts';
-import { engineStatus, imageMissing } from './docker-engine.ts';
+import { type AppError, isAppError } from '#core/kit/errors.ts';
+import { isImageName } from '#core/sandboxes/image-name.ts';
+import { engineStatus, imageMissing, imageNamed } from './docker-engine.ts';
 import { type DockerHost, onlyHostName } from './docker-host.ts';
 import { requireSandboxImage } from './sandbox-image-label.ts';
 import type { WorkspaceDisks } from './workspace-disks.ts';
@@ -17,11 +18,14 @@ const diskWords = {
   watched: 'workspaces are watched, not walled: an agent can overfill them for some seconds',
 } as const;
 
-/** Whether sandboxes can work with these engines and this image: one sentence for each, and the mend when they cannot. */
+/**
+ * Whether sandboxes can work with these engines and this image: one sentence for each, and the mend when they cannot.
+ * @param image undefined where none is set up.
+ */
 export async function checkEngine(
   hosts: readonly DockerHost[],
   disks: WorkspaceDisks,
-  image: string,
+  image: string | undefined,
 ): Promise<EngineFinding> {
   const found = await Promise.all(hosts.map(async (host) => await checkHost(host, disks, image)));
   const broken = found.find((each) => !each.ok);
@@ -38,11 +42,12 @@ export async function checkEngine(
   };
 }
 
-async function checkHost(host: DockerHost, disks: WorkspaceDisks, image: string): Promise<EngineFinding> {
+async function checkHost(host: DockerHost, disks: WorkspaceDisks, image: string | undefined): Promise<EngineFinding> {
   const name = host.name === onlyHostName ? '' : `${host.name}: `;
   try {
     const version = await host.engine.version();
-    const found = await host.engine.getImage(image).inspect();
+    if (image === undefined) throw imageMissing('of browsers');
+    const found = await imageNamed(host.engine, image).inspect();
     requireSandboxImage(image, found.Config.Labels);
     const megabytes = Math.round(found.Size / 1e6);
     const disk = diskWords[await disks.kindOn(host)];
@@ -51,10 +56,23 @@ async function checkHost(host: DockerHost, disks: WorkspaceDisks, image: string)
       detail: `${name}Docker ${version.Version} answers and has the image ${image} (${megabytes} MB); ${disk}.`,
     };
   } catch (err) {
+    const error = toFinding(host, image, err);
     // One of another version is as good as none: it is built anew.
-    const isOther = isAppError(err, 'image.invalid');
-    const missing = isOther || engineStatus(err) === 404 ? 'image' : 'engine';
-    const { message, mend } = isOther ? err : missing === 'image' ? imageMissing(image, err) : host.toError(err);
-    return { ok: false, detail: `${name}${message}`, missing, ...(mend === undefined ? {} : { mend }) };
+    const isImage = isAppError(error, 'image.invalid') || isAppError(error, 'image.missing');
+    const { message, mend } = error;
+    // Building makes no image of a name that is none.
+    const isNameWrong = image !== undefined && !isImageName(image);
+    const missing = isNameWrong ? undefined : isImage ? 'image' : 'engine';
+    return {
+      ok: false,
+      detail: `${name}${message}`,
+      ...(missing === undefined ? {} : { missing }),
+      ...(mend === undefined ? {} : { mend }),
+    };
   }
+}
+
+function toFinding(host: DockerHost, image: string | undefined, err: unknown): AppError {
+  if (isAppError(err)) return err;
+  return image !== undefined && engineStatus(err) === 404 ? imageMissing(image, err) : host.toError(err);
 }

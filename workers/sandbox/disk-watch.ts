@@ -44,6 +44,11 @@ export class DiskWatch {
     this.#allowedMb = deps.limitMb;
   }
 
+  /** What it held at the last look, in MiB; undefined before the first. */
+  get usedMb(): number | undefined {
+    return this.#last?.usedMb;
+  }
+
   /** Work begins. @throws AppError `sandbox.disk_full` once after the workspace was found too large. */
   begin(): void {
     if (this.#mustTell) {

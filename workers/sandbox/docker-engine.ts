@@ -1,10 +1,15 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import Docker from 'dockerode';
 import { AppError } from '#core/kit/errors.ts';
+import { imageNameMend, isImageName } from '#core/sandboxes/image-name.ts';
 
 /** The engine's own default. */
 const defaultSocket = '/var/run/docker.sock';
+/** How long a removal that somebody else began may take, and how often it is looked at. */
+const goneMs = 10_000;
+const goneLookMs = 50;
 
 /**
  * A client of the engine named by a `DOCKER_HOST` value (`unix://…`, `tcp://host:port`, a path), or of the local one.
@@ -50,19 +55,15 @@ export function engineStatus(err: unknown): number | undefined {
   return typeof err.statusCode === 'number' ? err.statusCode : undefined;
 }
 
-/** Repository, tag and digest as engines write them, or an id. Source: the reference grammar of OCI distribution. */
-const imageName =
-  /^(?=.{1,512}$)(?:sha256:[0-9a-f]{64}|(?:[\w-]+(?:\.[\w-]+)*(?::\d{1,5})?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?)$/;
-
 /**
  * An image of the engine by its name. The client puts names into the path of a request as they are, and the engine
  * answers a path with `..` or `//` by a redirect, which the client follows to whatever host comes out of it.
  * @throws AppError `image.invalid` for what is no name of an image.
  */
 export function imageNamed(engine: Docker, image: string): Docker.Image {
-  if (!imageName.test(image) || /\.\.|\/\//.test(image)) {
+  if (!isImageName(image)) {
     throw new AppError('image.invalid', `${JSON.stringify(image.slice(0, 100))} is no name of an image.`, {
-      mend: 'Write it as name:tag, such as switchyard-sandbox:latest.',
+      mend: imageNameMend,
     });
   }
   return engine.getImage(image);
@@ -110,13 +111,35 @@ export function toEngineError(err: unknown): AppError {
   );
 }
 
-/** Removes a container and what runs in it; its volumes stay. One that is gone or going already is fine. */
+/**
+ * Removes a container and what runs in it; its volumes stay. One that is gone is fine; one that somebody else removes
+ * already is waited for, because its name is free only when it is gone.
+ */
 export async function removeContainer(engine: Docker, id: string): Promise<void> {
   try {
     await engine.getContainer(id).remove({ force: true, v: false });
   } catch (err) {
     const status = engineStatus(err);
-    if (status !== 404 && status !== 409) throw toEngineError(err);
+    if (status === 409) await untilGone(engine, id);
+    else if (status !== 404) throw toEngineError(err);
+  }
+}
+
+/** Resolves when the container that has this id or name now is gone, or after `goneMs`. */
+async function untilGone(engine: Docker, id: string): Promise<void> {
+  const deadline = performance.now() + goneMs;
+  let first: string | undefined;
+  while (performance.now() < deadline) {
+    const now = await engine
+      .getContainer(id)
+      .inspect()
+      .catch((err: unknown) => {
+        if (engineStatus(err) === 404) return undefined;
+        throw toEngineError(err);
+      });
+    first ??= now?.Id;
+    if (now === undefined || now.Id !== first) return;
+    await delay(goneLookMs);
   }
 }
 

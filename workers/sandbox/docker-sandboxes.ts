@@ -177,7 +177,7 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
     readonly missing?: 'engine' | 'image';
   }> {
     const { image, browserImage } = this.#options;
-    return await checkEngine(this.#hosts, this.#disks, kind === 'browser' ? (browserImage ?? 'of browsers') : image);
+    return await checkEngine(this.#hosts, this.#disks, kind === 'browser' ? browserImage : image);
   }
 
   /** Keeps containers ready for sessions to come until the signal aborts, when the limits ask for any. */
@@ -275,6 +275,8 @@ export class DockerSandboxes implements SandboxPort, AsyncDisposable {
       },
       note: (plan, what, detail) => this.#note(plan, what, detail),
       noteUse: (plan, usedMb) => this.#later(this.#places.noteUse(plan.spec.sessionId, usedMb)),
+      diskUsedMb: async ({ disk, workspace }) =>
+        disk === 'loop' ? await this.#disks.loop?.usedMb(workspace) : undefined,
     });
     this.#sessions.set(key, hands);
     return hands;

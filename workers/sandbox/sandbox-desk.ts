@@ -9,6 +9,7 @@ import { agentUser, labels } from './container-spec.ts';
 import { engineStatus, removeContainer } from './docker-engine.ts';
 import type { DockerHost } from './docker-host.ts';
 import { unpauseContainer } from './live-container.ts';
+import { askUse, type ContainerUse } from './read-use.ts';
 import { holdMark, holdMs } from './session-container.ts';
 import { keyOf } from './sweep-orphans.ts';
 import type { WorkspaceDisks } from './workspace-disks.ts';
@@ -32,6 +33,8 @@ export interface SandboxView {
   readonly isOurs: boolean;
   readonly memoryUsedMb: number | undefined;
   readonly memoryMb: number | undefined;
+  readonly processesUsed: number | undefined;
+  readonly processes: number | undefined;
   readonly diskUsedMb: number | undefined;
   readonly diskMb: number | undefined;
   readonly disk: string;
@@ -61,16 +64,6 @@ interface Found {
   readonly container: Docker.ContainerInfo;
   readonly place: KnownPlace | undefined;
 }
-
-const statsSchema = z.object({
-  memory_stats: z.object({
-    usage: z.number().default(0),
-    stats: z
-      .object({ total_inactive_file: z.number().default(0), inactive_file: z.number().default(0) })
-      .partial()
-      .default({}),
-  }),
-});
 
 /** Looks at sandboxes, and into them, from outside of the workers that hold them. */
 export class SandboxDesk {
@@ -236,6 +229,7 @@ export class SandboxDesk {
     const isOurs = label(labels.instance) === this.#deps.instance;
     const workspace = label(labels.workspace);
     const onDisk = isOurs && workspace !== undefined ? await this.#deps.disks.loop?.usedMb(workspace) : undefined;
+    const use = await useOf(host, container);
     return {
       id: container.Id.slice(0, 12),
       sessionId: sessionIdOf(found),
@@ -245,8 +239,10 @@ export class SandboxDesk {
       host: host.name,
       instance: label(labels.instance) ?? '',
       isOurs,
-      memoryUsedMb: await memoryOf(host, container),
+      memoryUsedMb: use?.memoryMb,
       memoryMb: numbered(labels.memoryMb),
+      processesUsed: use?.processes,
+      processes: numbered(labels.pids),
       diskUsedMb: onDisk ?? place?.usedMb,
       diskMb: numbered(labels.diskMb),
       disk: place?.disk ?? label(labels.disk) ?? '',
@@ -270,15 +266,11 @@ function sessionIdOf({ container, place }: Found): string {
   return place?.sessionId ?? container.Labels[labels.session] ?? '';
 }
 
-/** Resident memory without the page cache that would be given up, in MiB. */
-async function memoryOf(host: DockerHost, container: Docker.ContainerInfo): Promise<number | undefined> {
+/** What a container uses; undefined when it does not run, or nobody says. */
+async function useOf(host: DockerHost, container: Docker.ContainerInfo): Promise<ContainerUse | undefined> {
   if (container.State !== 'running' && container.State !== 'paused') return undefined;
   try {
-    const stats = statsSchema.parse(
-      await host.engine.getContainer(container.Id).stats({ stream: false, 'one-shot': true }),
-    );
-    const { usage, stats: parts } = stats.memory_stats;
-    return Math.max(0, usage - (parts.total_inactive_file ?? parts.inactive_file ?? 0)) / (1 << 20);
+    return await askUse(host, container.Id);
   } catch (err) {
     // Gone meanwhile, or a proxy in front of the engine does not let us ask.
     if (engineStatus(err) === undefined && !(err instanceof z.ZodError)) throw host.toError(err);

@@ -39,6 +39,8 @@ export interface ExecResult {
   /** Bytes that were dropped from the middle of the output. */
   readonly droppedBytes: number;
   readonly durationMs: number;
+  /** Limits its container came near to meanwhile, such as `memory 480 of 512 MB`. */
+  readonly nearLimits?: string;
 }
 
 export interface FileEntry {
@@ -122,6 +124,8 @@ export interface JobOutput {
   readonly offset: number;
   /** Where to go on reading. */
   readonly nextOffset: number;
+  /** Limits its container came near to while it was read. */
+  readonly nearLimits?: string;
 }
 
 /** A session's container, ready to work. Paths are confined to `/workspace` inside the container. */

@@ -4,17 +4,22 @@ import { AppError, isAppError } from '#core/kit/errors.ts';
 import type { Log } from '#core/kit/log.ts';
 import type { ContainerPlan } from './container-spec.ts';
 import { DiskWatch } from './disk-watch.ts';
-import { removeContainer, toEngineError } from './docker-engine.ts';
+import { engineStatus, removeContainer, toEngineError } from './docker-engine.ts';
 import { countRunningJobs } from './job-list.ts';
 import { closeGateway, isMarkedForEviction, type LiveContainer, unpauseContainer } from './live-container.ts';
 import { measureWorkspace } from './measure-workspace.ts';
+import { openUseReader } from './read-use.ts';
 import type { SandboxSpec } from './sandbox.ts';
 import type { SandboxLimitValues } from './sandbox-limits.ts';
+import { UseWatch } from './use-watch.ts';
 
 /** How long a command's end waits for the engine to say that memory was the reason. */
 const oomEventMs = 200;
 /** How long whoever ends a container waits for the engine: a slow one must not slow a stop. */
 const discardMs = 300;
+
+/** An engine under load may fail to freeze what is busy; it can soon after. */
+const freezeTriesMax = 3;
 
 /** A person at a terminal keeps the container awake by touching this file in its folder. */
 export const holdMark = '.held';
@@ -31,6 +36,8 @@ interface SessionContainerDeps {
   /** Records what happens, for `sandbox logs`. */
   readonly note: (plan: ContainerPlan, what: string, detail?: string) => void;
   readonly noteUse: (plan: ContainerPlan, usedMb: number) => void;
+  /** What a workspace that nobody measures takes on its disk, in MiB; undefined where that is not known. */
+  readonly diskUsedMb: (plan: ContainerPlan) => Promise<number | undefined>;
 }
 
 /**
@@ -41,7 +48,10 @@ export class SessionContainer {
   readonly #deps: SessionContainerDeps;
   #live: LiveContainer | undefined;
   #watch: DiskWatch | undefined;
+  #use: UseWatch | undefined;
   #isPaused = false;
+  /** How often the engine has failed to freeze it since it was used. */
+  #freezeTries = 0;
   #isClosed = false;
   #users = 0;
   #lastUsedAt = performance.now();
@@ -89,11 +99,13 @@ export class SessionContainer {
     work: (live: LiveContainer) => Promise<T>,
   ): Promise<T> {
     this.#users++;
+    this.#freezeTries = 0;
     this.#stopTimers();
     try {
       signal.throwIfAborted();
       const live = await orAborted(this.#ready(plan), signal);
       this.#watch?.begin();
+      this.#use?.begin();
       return await work(live);
     } catch (err) {
       if (isAppError(err, 'sandbox.disk_full')) this.#note('disk_full', err.message);
@@ -103,9 +115,15 @@ export class SessionContainer {
       this.#lastUsedAt = performance.now();
       if (this.#users === 0) {
         this.#watch?.end();
+        this.#use?.end();
         if (!this.#isClosed) this.#startTimers();
       }
     }
+  }
+
+  /** Which limits the last work came near to, such as `memory 480 of 512 MB`; undefined when there is room. */
+  async nearLimits(): Promise<string | undefined> {
+    return await this.#use?.nearLimits();
   }
 
   /** The agent's rules for the way out as they are now. */
@@ -207,6 +225,7 @@ export class SessionContainer {
     this.#isClosed = true;
     this.#stopTimers();
     this.#watch?.stop();
+    this.#use?.stop();
     await this.#change(async () => {
       const live = this.#live;
       if (live === undefined) return;
@@ -251,10 +270,19 @@ export class SessionContainer {
   }
 
   #take(live: LiveContainer): void {
-    const { limits, log, noteUse } = this.#deps;
+    const { limits, log, noteUse, diskUsedMb } = this.#deps;
     this.#live = live;
     this.#isPaused = false;
-    this.#watch?.stop();
+    this.#stopWatches();
+    const { memoryMb, pids, diskMb } = live.plan;
+    this.#use = new UseWatch({
+      log,
+      limits: { memoryMb, processes: pids, diskMb },
+      open: async (cacheMattersFromMb) => await openUseReader(live.plan.host, live.id, cacheMattersFromMb),
+      diskUsedMb: async () => this.#watch?.usedMb ?? (await diskUsedMb(live.plan)),
+      // Where nothing but us holds it to its size, the watch tells.
+      onDiskFull: live.plan.disk === 'watched' ? undefined : (detail) => this.#note('disk_full', detail),
+    });
     this.#watch =
       live.plan.disk !== 'watched'
         ? undefined
@@ -294,10 +322,25 @@ export class SessionContainer {
       }
       if (this.#users > 0) return;
       if (!live.connection.isOpen) {
+        this.#deps.log.warn({ container: live.id }, 'sandbox did not answer any more and is removed');
         this.#note('lost', 'It did not answer any more and was removed; the files are kept.');
         return await this.#remove();
       }
-      await live.plan.host.engine.getContainer(live.id).pause();
+      try {
+        await live.plan.host.engine.getContainer(live.id).pause();
+      } catch (err) {
+        if (engineStatus(err) === undefined) throw err;
+        this.#freezeTries++;
+        if (this.#freezeTries < freezeTriesMax) {
+          this.#deps.log.debug({ err, container: live.id }, 'sandbox is frozen later');
+          this.#startTimers();
+          return;
+        }
+        // Nobody calls anything in it, so nothing may go on in it either.
+        this.#deps.log.warn({ err, container: live.id }, 'sandbox could not be frozen and is removed');
+        this.#note('ended', 'It could not be frozen and was removed; the files are kept.');
+        return await this.#remove();
+      }
       this.#isPaused = true;
     });
   }
@@ -325,8 +368,7 @@ export class SessionContainer {
   /** Lets go of the container, which goes on. Runs inside a change. */
   async #release(live: LiveContainer): Promise<void> {
     this.#live = undefined;
-    this.#watch?.stop();
-    this.#watch = undefined;
+    this.#stopWatches();
     live.connection.close(new AppError('sandbox.lost', 'The worker let go of the sandbox.'));
     await closeGateway(live.gateway, this.#deps.log);
     await live.link.close();
@@ -338,8 +380,7 @@ export class SessionContainer {
     if (live === undefined) return;
     this.#live = undefined;
     this.#isPaused = false;
-    this.#watch?.stop();
-    this.#watch = undefined;
+    this.#stopWatches();
     live.connection.close(new AppError('sandbox.lost', 'The sandbox was removed.'));
     const isOwner = await live.link.isOwner();
     await closeGateway(live.gateway, this.#deps.log);
@@ -350,6 +391,13 @@ export class SessionContainer {
     }
     await removeContainer(live.plan.host.engine, live.id);
     if (live.plan.host.sharesFiles) await rm(live.plan.hostDirectory, { recursive: true, force: true });
+  }
+
+  #stopWatches(): void {
+    this.#watch?.stop();
+    this.#watch = undefined;
+    this.#use?.stop();
+    this.#use = undefined;
   }
 
   #note(what: string, detail?: string): void {

@@ -229,8 +229,8 @@ function searchArguments(pattern: string, glob: string | undefined, contextLines
   ];
   const columns = [`--max-columns=${columnsMax}`, '--max-columns-preview', '--max-filesize=8M', '--hidden'];
   // The last glob that matches decides, so that what is skipped stands behind what is wanted. A name with a line break
-  // would read as the name of another file, which other rules may hold for.
-  const skipped = ['.git', 'node_modules', '*\n*'].map((name) => `--glob=!${name}`);
+  // would read as the name of another file, which other rules may hold for. Worktrees hold the same files once more.
+  const skipped = ['.git', 'node_modules', '.worktrees', '*\n*'].map((name) => `--glob=!${name}`);
   const globs = [...(glob === undefined ? [] : [`--glob=${glob}`]), ...skipped];
   const around = contextLines > 0 ? [`--context=${Math.trunc(contextLines)}`] : [];
   const all = [...fixed, ...columns, ...around, ...globs, `--regexp=${pattern}`, '--'];

@@ -21,8 +21,11 @@ const stopMs = 3_000;
 
 type Jobs = Pick<Sandbox, 'startJob' | 'readJob' | 'writeJob' | 'stopJob' | 'listJobs'>;
 
-/** The background commands of a session's container; the toolbox keeps them when its worker goes. */
-export function createSessionJobs(ask: AskToolbox): Jobs {
+/**
+ * The background commands of a session's container; the toolbox keeps them when its worker goes.
+ * @param near which limits the container has come near to.
+ */
+export function createSessionJobs(ask: AskToolbox, near: () => Promise<string | undefined>): Jobs {
   return {
     startJob: async ({ command, workingDirectory = '/workspace', timeoutMs, signal }) => {
       checkCommand(command);
@@ -57,7 +60,9 @@ export function createSessionJobs(ask: AskToolbox): Jobs {
       // A character that the cut left incomplete is held back; the rest of it may still come.
       const mayGrow = status.state === 'running' || from + output.length < status.outputBytes;
       const kept = mayGrow ? wholeCharacters(output) : output.length;
+      const nearLimits = await near();
       return {
+        ...(nearLimits === undefined ? {} : { nearLimits }),
         status,
         text: toWellFormed(output.subarray(0, kept).toString('utf8')),
         offset: from,

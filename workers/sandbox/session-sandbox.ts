@@ -38,6 +38,9 @@ export function createSessionSandbox(deps: SessionSandboxDeps): Sandbox {
     }
   };
 
+  // A worker that stops in between must not fail what is done already.
+  const near = async () => await (async () => await deps.hands().nearLimits())().catch(() => undefined);
+
   return {
     exec: async (request: ExecRequest) => {
       const { command, ...rest } = request;
@@ -47,10 +50,11 @@ export function createSessionSandbox(deps: SessionSandboxDeps): Sandbox {
         outputBytesMax: Math.max(2, Math.min(request.outputBytesMax, outputBytesMax)),
         argv: ['bash', '-c', command],
       });
-      return result;
+      const nearLimits = await near();
+      return nearLimits === undefined ? result : { ...result, nearLimits };
     },
     start: async (request) => await startProcess(deps, request),
     ...createSessionFiles(ask, run),
-    ...createSessionJobs(ask),
+    ...createSessionJobs(ask, near),
   };
 }

@@ -28,7 +28,7 @@ export class ToolboxListener {
   readonly #path: string;
   readonly #inode: bigint;
   readonly #candidates = new Set<Socket>();
-  readonly #connection = Promise.withResolvers<ToolboxConnection>();
+  #connection = nextConnection();
   #isTaken = false;
   #versionTimer: NodeJS.Timeout | undefined;
 
@@ -36,8 +36,6 @@ export class ToolboxListener {
     this.#server = server;
     this.#path = socketPath;
     this.#inode = inode;
-    // Nobody may be waiting yet when it fails.
-    this.#connection.promise.catch(() => undefined);
     server.on('connection', (socket) => this.#greet(socket));
     server.on('error', () => undefined);
   }
@@ -66,6 +64,9 @@ export class ToolboxListener {
    * @throws AppError `sandbox.lost` after `timeoutMs` or when closed.
    */
   async connection(timeoutMs: number): Promise<ToolboxConnection> {
+    // What dialled before may have come from a container that was replaced meanwhile; a toolbox dials again.
+    clearTimeout(this.#versionTimer);
+    this.#versionTimer = undefined;
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(
       () => late.reject(new AppError('sandbox.lost', `The toolbox did not dial in within ${timeoutMs} ms.`)),
@@ -110,6 +111,7 @@ export class ToolboxListener {
         this.#candidates.delete(socket);
         if (this.#isTaken) return connection.close(new AppError('sandbox.lost', 'Another toolbox was faster.'));
         this.#isTaken = true;
+        clearTimeout(this.#versionTimer);
         this.#connection.resolve(connection);
       },
       (err: unknown) => {
@@ -121,6 +123,20 @@ export class ToolboxListener {
 
   /** An image may bring an older toolbox. Anybody in the container can say such a hello, so it is not the last word. */
   #onOtherVersion(reason: AppError): void {
-    this.#versionTimer ??= setTimeout(() => this.#connection.reject(reason), versionMs);
+    if (this.#isTaken) return;
+    this.#versionTimer ??= setTimeout(() => {
+      this.#versionTimer = undefined;
+      const { reject } = this.#connection;
+      // The next container of the session may bring the right one.
+      this.#connection = nextConnection();
+      reject(reason);
+    }, versionMs);
   }
+}
+
+function nextConnection(): PromiseWithResolvers<ToolboxConnection> {
+  const next = Promise.withResolvers<ToolboxConnection>();
+  // Nobody may be waiting yet when it fails.
+  next.promise.catch(() => undefined);
+  return next;
 }

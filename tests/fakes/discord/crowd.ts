@@ -164,11 +164,11 @@ export class Crowd {
   ): Promise<readonly string[]> {
     const data = { id: '1', name, type: 1, options: [{ name: option, type: 3, value: typed, focused: true }] };
     const interaction = this.#interact(4, channelId, userId, { data });
-    for (let waited = 0; waited < 3_000; waited += 10) {
+    for (let waited = 0; waited < 30_000; waited += 10) {
       if (interaction.choices !== undefined) return interaction.choices;
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
-    throw new Error('nothing was suggested within three seconds');
+    throw new Error('nothing was suggested within thirty seconds');
   }
 
   /** Presses the newest enabled button with this id. @returns the interaction's id. */

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FaultPlan } from '../fault-plan.ts';
+import { holdPort } from '../hold-port.ts';
 import { Crowd } from './crowd.ts';
 import { Gateway } from './gateway.ts';
 import { answerInteraction, type InteractionTimes, webhookCall } from './interaction-routes.ts';
@@ -49,6 +50,8 @@ export interface FakeDiscordOptions {
   readonly port?: number;
   /** Whether calls are refused beyond the platform's rates. */
   readonly realRates?: boolean;
+  /** How many times longer the windows of those rates are; 1 unless told. */
+  readonly rateStretch?: number;
   readonly heartbeatMs?: number;
   readonly times?: Partial<InteractionTimes>;
   /** How many calls are kept for assertions; a benchmark keeps none. */
@@ -79,6 +82,8 @@ export class FakeDiscord implements AsyncDisposable {
   readonly #deps: RestDeps;
   readonly #server: Server;
   readonly #watchers = new Set<() => void>();
+  /** Keeps the port for `listen` while it is closed. */
+  #held: Disposable | undefined;
   #port = 0;
 
   private constructor(options: FakeDiscordOptions) {
@@ -87,7 +92,7 @@ export class FakeDiscord implements AsyncDisposable {
     this.token = `${Buffer.from(botId).toString('base64url')}.GaKeFa.fake-token-for-tests-only_0123456789abcdef`;
     this.world = new World({ id: botId, username: 'switchyard', isBot: true });
     this.#times = { answerMs: 3_000, tokenMs: 15 * 60_000, ...options.times };
-    this.rates = new RateLimits(options.realRates === true);
+    this.rates = new RateLimits(options.realRates === true, options.rateStretch);
     this.gateway = new Gateway({
       world: this.world,
       heartbeatMs: options.heartbeatMs ?? 41_250,
@@ -114,6 +119,7 @@ export class FakeDiscord implements AsyncDisposable {
       this.#server.once('error', reject);
       this.#server.listen(port, '127.0.0.1', resolve);
     });
+    this.#release();
     this.#port = (this.#server.address() as AddressInfo).port;
     this.gateway.resumeUrl = `ws://127.0.0.1:${this.#port}`;
   }
@@ -125,14 +131,25 @@ export class FakeDiscord implements AsyncDisposable {
 
   /** Closes the port and every connection, as an outage does; sessions can be resumed afterwards. */
   async goDown(): Promise<void> {
+    await this.#close();
+    this.#held = await holdPort(this.#port);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.gateway.close();
+    this.#release();
+    if (this.#server.listening) await this.#close();
+  }
+
+  async #close(): Promise<void> {
     this.gateway.cut();
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.gateway.close();
-    if (this.#server.listening) await this.goDown();
+  #release(): void {
+    this.#held?.[Symbol.dispose]();
+    this.#held = undefined;
   }
 
   /** Everything visible in a channel, oldest first; ephemeral ones included. */
@@ -179,6 +196,11 @@ export class FakeDiscord implements AsyncDisposable {
     const interaction = this.world.interactions.get(id);
     if (interaction === undefined) throw new Error(`there is no interaction ${id}`);
     return interaction;
+  }
+
+  /** Lets every interaction there is be older by so much, as if nobody had done anything meanwhile. */
+  ages(ms: number): void {
+    for (const interaction of this.world.interactions.values()) interaction.at -= ms;
   }
 
   callsOf(method: string): RecordedCall[] {

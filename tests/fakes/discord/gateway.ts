@@ -61,6 +61,9 @@ export class Gateway {
   heartbeats = 0;
   /** Nothing is delivered while set: sockets stay open and what happens is lost to them until a resume. */
   isMute = false;
+  /** Whoever connects while it is set is greeted only at `greet`, so that nobody is connected meanwhile. */
+  isHolding = false;
+  readonly #ungreeted = new Set<WebSocket>();
 
   constructor(options: GatewayOptions) {
     this.#options = options;
@@ -129,6 +132,13 @@ export class Gateway {
     this.#sessions.clear();
   }
 
+  /** Greets those who wait, and whoever connects from now on. */
+  greet(): void {
+    this.isHolding = false;
+    for (const socket of this.#ungreeted) this.#hello(socket);
+    this.#ungreeted.clear();
+  }
+
   #accept(socket: WebSocket): void {
     this.#sockets.add(socket);
     socket.on('error', () => socket.terminate());
@@ -137,6 +147,11 @@ export class Gateway {
       for (const session of this.#sessions.values()) if (session.socket === socket) session.socket = undefined;
     });
     socket.on('message', (data) => this.#read(socket, String(data)));
+    if (this.isHolding) this.#ungreeted.add(socket);
+    else this.#hello(socket);
+  }
+
+  #hello(socket: WebSocket): void {
     send(socket, { op: 10, d: { heartbeat_interval: this.#options.heartbeatMs } });
   }
 

@@ -77,7 +77,7 @@ export interface FakeInteraction {
   readonly userId: string;
   /** The message a button or a form belongs to. */
   readonly messageId: string | undefined;
-  readonly at: number;
+  at: number;
   /** Milliseconds until the first answer. */
   answeredAfterMs: number | undefined;
   state: 'open' | 'answered';

@@ -158,14 +158,14 @@ export function httpTransport(options: {
           ...(attempt === 0 ? {} : { 'x-slack-retry-num': String(attempt), 'x-slack-retry-reason': 'http_timeout' }),
         },
         signal: AbortSignal.timeout(world.limits.ackMs),
-      }).then(
-        async (response) => {
+      })
+        .then(async (response) => {
           await response.arrayBuffer();
           push.statuses.push(response.status);
           if (response.ok) queue.acknowledge(push.id);
-        },
-        () => push.statuses.push(0),
-      );
+        })
+        // No answer in time, or one that broke off.
+        .catch(() => push.statuses.push(0));
       return 0;
     },
   };

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FaultPlan } from '../fault-plan.ts';
+import { holdPort } from '../hold-port.ts';
 import { Watchers } from '../watchers.ts';
 import { EventPush, httpTransport, type Push } from './event-push.ts';
 import type { MethodContext } from './method-support.ts';
@@ -107,6 +108,8 @@ export class FakeSlack implements AsyncDisposable {
   readonly #options: FakeSlackOptions;
   readonly #server: Server;
   readonly #watchers = new Watchers();
+  /** Keeps the port for `listen` while it is closed. */
+  #held: Disposable | undefined;
 
   private constructor(options: FakeSlackOptions) {
     this.#options = options;
@@ -140,6 +143,7 @@ export class FakeSlack implements AsyncDisposable {
       this.#server.once('error', reject);
       this.#server.listen(port, '127.0.0.1', resolve);
     });
+    this.#release();
   }
 
   get port(): number {
@@ -162,15 +166,27 @@ export class FakeSlack implements AsyncDisposable {
 
   /** Closes the port and every connection, as an outage does. */
   async goDown(): Promise<void> {
-    this.socketMode.drop();
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
+    const { port } = this;
+    await this.#close();
+    this.#held = await holdPort(port);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.push.close();
     this.socketMode.close();
-    if (this.#server.listening) await this.goDown();
+    this.#release();
+    if (this.#server.listening) await this.#close();
+  }
+
+  async #close(): Promise<void> {
+    this.socketMode.drop();
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #release(): void {
+    this.#held?.[Symbol.dispose]();
+    this.#held = undefined;
   }
 
   /** Everything visible in a channel or one of its threads, oldest first. */

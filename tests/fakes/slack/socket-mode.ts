@@ -80,14 +80,20 @@ export class SocketMode implements PushTransport {
     return connection?.number;
   }
 
-  /** Asks the app for a new connection and closes the old ones once it is there, or after `graceMs`. */
-  refresh(graceMs: number, reason = 'refresh_requested'): void {
+  /**
+   * Asks the app for a new connection and closes the old ones after `graceMs`.
+   * @returns what closes them at once.
+   */
+  refresh(graceMs: number, reason = 'refresh_requested'): () => void {
     const leaving = [...this.#connections];
     for (const connection of leaving) {
       connection.isLeaving = reason !== 'warning';
       connection.socket.send(JSON.stringify({ type: 'disconnect', reason, debug_info: { host: 'fake' } }));
       setTimeout(() => connection.socket.close(), graceMs).unref();
     }
+    return () => {
+      for (const { socket } of leaving) socket.close();
+    };
   }
 
   /** Breaks every connection without a word. */

@@ -6,7 +6,6 @@ import { checkRich } from './check-rich.ts';
 import { mediaMethods } from './media-methods.ts';
 import type { BotRequest } from './read-request.ts';
 import { allowedReactions, checkEntities, checkKeyboard, checkText } from './validate.ts';
-import { preciseNow } from './world.ts';
 
 type Method = (state: BotState, request: BotRequest) => unknown;
 
@@ -143,7 +142,7 @@ function showDraft(
   if (chat.type !== 'private') throw badRequest('TEXTDRAFT_PEER_INVALID');
   const draftId = params['draft_id'];
   if (typeof draftId !== 'number' || draftId === 0) throw badRequest('RANDOM_ID_INVALID');
-  const draft = { draftId, ...content, threadId: threadOf(chat, params), at: preciseNow() };
+  const draft = { draftId, ...content, threadId: threadOf(chat, params), at: state.now() };
   chat.drafts.push(draft);
   chat.liveDraft = draft;
   return true;

@@ -10,6 +10,8 @@ export interface BotState {
   commands: { command: string; description: string }[];
   /** Every reaction the bot set, oldest first. */
   readonly reactions: { chatId: number; messageId: number; emoji: string[] }[];
+  /** Milliseconds since the epoch, by which drafts grow old. */
+  readonly now: () => number;
   /** Methods an older server does not have. */
   readonly missingMethods: Set<string>;
   /** An older server leaves out what it does not know of ephemeral messages, and shows them to all. */

@@ -98,12 +98,14 @@ export class Crowd {
     albumId = `album${this.#nextAlbum}`,
   ): number[] {
     this.#nextAlbum += 1;
-    return files.map((file, index) =>
-      this.says(chatId, userId, {
-        file,
-        ...(index === 0 ? { text: caption } : {}),
-        extra: { media_group_id: albumId },
-      }),
+    return this.#updates.together(() =>
+      files.map((file, index) =>
+        this.says(chatId, userId, {
+          file,
+          ...(index === 0 ? { text: caption } : {}),
+          extra: { media_group_id: albumId },
+        }),
+      ),
     );
   }
 

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FaultPlan } from '../fault-plan.ts';
+import { holdPort } from '../hold-port.ts';
 import { Watchers } from '../watchers.ts';
 import { BotApiError } from './bot-api-error.ts';
 import { botMethods } from './bot-methods.ts';
@@ -54,8 +55,8 @@ export interface FakeTelegramOptions {
   readonly token?: string;
   readonly username?: string;
   readonly port?: number;
-  /** How long a draft is shown after its last call; half a minute on the real server. */
-  readonly draftMs?: number;
+  /** Milliseconds since the epoch, by which drafts grow old; real time when absent. */
+  readonly now?: () => number;
   /** How many calls are kept for assertions; a benchmark keeps none. */
   readonly callsKept?: number;
   /** Enforces Telegram's rate limits. */
@@ -63,6 +64,9 @@ export interface FakeTelegramOptions {
   /** Answers requests below `/control/`; used when the fake runs in its own process. */
   readonly control?: (fake: FakeTelegram, path: string, body: unknown) => unknown;
 }
+
+/** How long a draft is shown after its last call. */
+const draftMs = 30_000;
 
 /**
  * A Bot API server over real HTTP with one bot, any number of people and chats, strict validation and planned faults.
@@ -80,6 +84,8 @@ export class FakeTelegram implements AsyncDisposable {
   readonly #options: FakeTelegramOptions;
   readonly #server: Server;
   readonly #watchers = new Watchers();
+  /** Keeps the port for `listen` while it is closed. */
+  #held: Disposable | undefined;
 
   private constructor(options: FakeTelegramOptions) {
     this.#options = options;
@@ -98,6 +104,7 @@ export class FakeTelegram implements AsyncDisposable {
       commands: [],
       reactions: [],
       missingMethods: new Set(),
+      now: options.now ?? preciseNow,
       knowsEphemeral: true,
       hasTopics: false,
       readsAllGroupMessages: false,
@@ -125,6 +132,7 @@ export class FakeTelegram implements AsyncDisposable {
       this.#server.once('error', reject);
       this.#server.listen(port, '127.0.0.1', resolve);
     });
+    this.#release();
   }
 
   get port(): number {
@@ -138,14 +146,26 @@ export class FakeTelegram implements AsyncDisposable {
 
   /** Closes the port and every connection, as an outage does. */
   async goDown(): Promise<void> {
+    const { port } = this;
+    await this.#close();
+    this.#held = await holdPort(port);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#release();
+    if (this.#server.listening) await this.#close();
+  }
+
+  async #close(): Promise<void> {
     this.updates.close();
     this.state.webhook.close();
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#server.listening) await this.goDown();
+  #release(): void {
+    this.#held?.[Symbol.dispose]();
+    this.#held = undefined;
   }
 
   /** Everything visible in a chat, oldest first. */
@@ -189,8 +209,7 @@ export class FakeTelegram implements AsyncDisposable {
   /** The preview a person sees at this moment. */
   liveDraft(chatId: number): FakeDraft | undefined {
     const { liveDraft } = this.#chat(chatId);
-    const shownMs = this.#options.draftMs ?? 30_000;
-    return liveDraft === undefined || preciseNow() - liveDraft.at > shownMs ? undefined : liveDraft;
+    return liveDraft === undefined || this.state.now() - liveDraft.at > draftMs ? undefined : liveDraft;
   }
 
   callsOf(method: string): RecordedCall[] {

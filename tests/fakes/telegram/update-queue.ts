@@ -22,6 +22,7 @@ export class UpdateQueue {
   #lastDelivered: Update[] = [];
   #nextId: number;
   #waiter: Waiter | undefined;
+  #isHeld = false;
   /** Called after each new update, for a web hook. */
   onAdd: () => void = () => undefined;
   /** Whether a web hook takes the updates. */
@@ -53,6 +54,17 @@ export class UpdateQueue {
     this.#wake();
     this.onAdd();
     return update.update_id;
+  }
+
+  /** Hands out what `work` adds in one answer, as the server does with what comes in one go. */
+  together<T>(work: () => T): T {
+    this.#isHeld = true;
+    try {
+      return work();
+    } finally {
+      this.#isHeld = false;
+      this.#wake();
+    }
   }
 
   /** What a web hook has still to deliver; kinds that are not asked for are dropped. */
@@ -138,7 +150,7 @@ export class UpdateQueue {
 
   #wake(): void {
     const waiter = this.#waiter;
-    if (waiter === undefined) return;
+    if (waiter === undefined || this.#isHeld) return;
     const ready = this.#take(waiter.limit, waiter.allowed);
     if (ready.length > 0) waiter.resolve(ready);
   }

@@ -94,6 +94,13 @@ const answers: Readonly<Record<string, Answer>> = {
   '/stall': (_request, response) => {
     response.write('beginning');
   },
+  /** A character now and then, for as long as somebody listens. */
+  '/endless': async (_request, response) => {
+    while (!response.destroyed) {
+      response.write('.');
+      await sleep(20);
+    }
+  },
   '/hop': (_request, response) => {
     response.setHeader('connection', 'x-secret-hop');
     response.setHeader('x-secret-hop', '1');

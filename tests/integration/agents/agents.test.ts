@@ -7,7 +7,7 @@ import { agentRights, approversOf } from '#core/agents/agent-rights.ts';
 import { applyAgents } from '#core/agents/apply-agents.ts';
 import { loadAgents } from '#core/agents/load-agents.ts';
 import { openAgentDirectory } from '#core/agents/open-agent-directory.ts';
-import { systemClock } from '#core/kit/clock.ts';
+import { type Clock, systemClock } from '#core/kit/clock.ts';
 import { decide } from '#core/permissions/decide.ts';
 import { compileRolePolicies } from '#core/permissions/role-policy.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
@@ -114,7 +114,10 @@ test('applying adds, changes and removes agents by content, with their budgets, 
 test('the directory finds agents by name and alias, sees what another process applied, and keeps old versions', async () => {
   await write('one', 'aliases: [First]\n', 'Version 1.');
   await applyAgents(database.db, await loadAgents({ folders: [folder] }));
-  const directory = openAgentDirectory({ db: database.db, clock: systemClock });
+  // What is known is read again after a second: here that second never comes.
+  const now = new Date();
+  const clock: Clock = { ...systemClock, now: () => now };
+  const directory = openAgentDirectory({ db: database.db, clock });
   const before = await directory.require('ONE');
   expect(await directory.find('first')).toBe(before);
   expect(before).toMatchObject({ prompt: 'Version 1.', autonomy: 'supervised', grantLines: [] });

@@ -92,7 +92,8 @@ async function ask(overrides: Partial<ApprovalRequest> = {}): Promise<RequestedA
     approvers: [['role:owner', 'role:admin']],
     requesterMayApprove: true,
     conversation: chat,
-    validMs: 60_000,
+    // Beyond the end of the slowest run: a request expires only where a test says so.
+    validMs: 86_400_000,
     ...overrides,
   };
   await seedTurn(database, request);

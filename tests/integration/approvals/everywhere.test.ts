@@ -73,7 +73,7 @@ async function ask(overrides: Partial<ApprovalRequest> = {}): Promise<RequestedA
         summary: 'make install',
         conversation,
         copies,
-        validMs: 600_000,
+        validMs: 86_400_000,
         ...rules,
         ...overrides,
       }),

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { sql } from 'kysely';
 import { pino } from 'pino';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { agentScope, type Cost, type Hold } from '#core/budgets/budget.ts';
 import { costReport } from '#core/budgets/cost-report.ts';
 import { expireHolds } from '#core/budgets/expire-holds.ts';
@@ -12,6 +12,7 @@ import { takeWarnings } from '#core/budgets/take-warnings.ts';
 import { createPool, openDatabase } from '#core/kit/database.ts';
 import { isAppError } from '#core/kit/errors.ts';
 import { newId } from '#core/kit/ids.ts';
+import { awayFromMidnight } from '#tests/support/away-from-midnight.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
 import { eventually } from '#tests/support/eventually.ts';
 
@@ -26,6 +27,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
+beforeEach(async () => await awayFromMidnight());
 
 let agents = 0;
 async function agentWith(limits: { daily?: bigint; monthly?: bigint }): Promise<string> {
@@ -50,7 +52,8 @@ async function reserve(agentName: string, amountMicros: bigint, options: { key?:
     agentName,
     key: options.key ?? newId(),
     amountMicros,
-    validMs: options.validMs ?? 60_000,
+    // Beyond the end of the slowest run: a hold expires only where a test says so.
+    validMs: options.validMs ?? 86_400_000,
   });
 }
 
@@ -107,7 +110,7 @@ test('a refusal names the tightest budget, what is used of it, when it starts an
 
 test('a reservation repeated after a lost answer finds its hold; another call of the same name gets its own', async () => {
   const agentName = await agentWith({ daily: 1000n });
-  const item = { id: newId(), key: newId(), amountMicros: 300, validMs: 60_000 };
+  const item = { id: newId(), key: newId(), amountMicros: 300, validMs: 86_400_000 };
   const repeat = async () =>
     await database.query<{ state: string; hold_id: string }>('select state, hold_id from reserve_holds($1, $2)', [
       agentScope(agentName),
@@ -127,7 +130,7 @@ interface ReserveRow {
 }
 
 async function reserveTogether(db: TestDatabase['db'], agentName: string, amounts: readonly number[]) {
-  const items = amounts.map((amountMicros) => ({ id: newId(), key: newId(), amountMicros, validMs: 60_000 }));
+  const items = amounts.map((amountMicros) => ({ id: newId(), key: newId(), amountMicros, validMs: 86_400_000 }));
   const { rows } = await sql<ReserveRow>`
     select state from reserve_holds(${agentScope(agentName)}, ${JSON.stringify(items)}::jsonb) order by ordinal
   `.execute(db);
@@ -218,7 +221,7 @@ test('an expired hold gives its money back, and what it really cost is still boo
 test('an extended hold does not expire', async () => {
   const agentName = await agentWith({ daily: 1000n });
   const hold = await mustReserve(agentName, 900n, { validMs: 0 });
-  expect(await ledger.extendHold(hold, 60_000)).toBe(true);
+  expect(await ledger.extendHold(hold, 86_400_000)).toBe(true);
   expect(await expireHolds({ db: database.db }, never)).toBe(0);
 });
 
@@ -260,7 +263,7 @@ test('a new day has a budget of its own while the month goes on', async () => {
       'select state, period from reserve_holds($1, $2, $3)',
       [
         agentScope(agentName),
-        JSON.stringify([{ id: newId(), key: newId(), amountMicros: amount, validMs: 3_600_000 }]),
+        JSON.stringify([{ id: newId(), key: newId(), amountMicros: amount, validMs: 86_400_000 }]),
         at,
       ],
     );
@@ -364,7 +367,12 @@ test('many calls of many processes together never pass the limit, and the balanc
         for (let call = 0; call < 12; call++) {
           const amount = BigInt(1 + ((at * 31 + lane * 17 + call * 7) % 90));
           try {
-            const hold = await one.reserveHold({ agentName, key: newId(), amountMicros: amount, validMs: 60_000 });
+            const hold = await one.reserveHold({
+              agentName,
+              key: newId(),
+              amountMicros: amount,
+              validMs: 86_400_000,
+            });
             if (hold === undefined) throw new Error('the limit was lost');
             if ((at + call) % 5 === 0) await one.releaseHold(hold);
             else await one.settleHold(hold, cost(agentName, (amount * 7n) / 10n));

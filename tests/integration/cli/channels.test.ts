@@ -75,7 +75,7 @@ test('channel list shows how an account does, that it is off, and that no gatewa
 test('rooms are listed with what was noted of them, and a muted one is heard again on demand', async () => {
   const room = { ...telegram, room: '-9' };
   await database.db.transaction().execute(async (tx) => await noteRoom({ tx, log }, room, 'archived', 'closed'));
-  await muteRoom({ db: database.db, log }, { ...telegram, room: '-8' }, { forMs: 60_000, reason: 'a flood' });
+  await muteRoom({ db: database.db, log }, { ...telegram, room: '-8' }, { forMs: 3_600_000, reason: 'a flood' });
   const { stdout } = await run('channel', 'rooms');
   expect(stdout).toMatch(/telegram\s+-9\s+archived\s+closed/);
   expect(stdout).toMatch(/telegram\s+-8\s+active\s+\d{4}-/);

@@ -1,4 +1,5 @@
-import { userInfo } from 'node:os';
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir, userInfo } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -12,9 +13,12 @@ import { acceptTurns } from '#core/lanes/accept-turns.ts';
 import { putMessages } from '#core/outbox/put-messages.ts';
 import { identify } from '#core/people/identify.ts';
 import { pairIdentity } from '#core/people/pair-identity.ts';
+import { SkillLibrary } from '#core/skills/skill-library.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { writeSkill } from '#tests/support/skill-files.ts';
 
 const repository = path.resolve(import.meta.dirname, '../../..');
+const skillsRoot = mkdtempSync(path.join(tmpdir(), 'sw-cli-skills-'));
 let database: TestDatabase;
 
 interface Run {
@@ -26,7 +30,10 @@ interface Run {
 beforeAll(async () => {
   database = await openTestDatabase();
 });
-afterAll(async () => await database[Symbol.asyncDispose]());
+afterAll(async () => {
+  rmSync(skillsRoot, { recursive: true, force: true });
+  await database[Symbol.asyncDispose]();
+});
 
 /** Runs a command against the test's database. */
 async function run(...argv: string[]): Promise<Run> {
@@ -59,7 +66,16 @@ async function runOn({ hasColour }: { readonly hasColour: boolean }, argv: reado
     openQuestions: refuse,
     readStdin: refuse,
     openKek: refuse,
-    openSkills: refuse,
+    openSkills: () => ({
+      library: new SkillLibrary({
+        bundled: path.join(skillsRoot, 'bundled'),
+        project: path.join(skillsRoot, 'skills'),
+        agentsFolder: undefined,
+        agentsDir: path.join(skillsRoot, 'agents'),
+        revoked: [],
+      }),
+      keepFolder: path.join(skillsRoot, 'kept'),
+    }),
     testSkill: refuse,
     listHooks: async () => [],
     openMcp: refuse,
@@ -263,4 +279,33 @@ test('session list and show have times people can read', async () => {
     expect(stdout).toMatch(/ \d{4}-\d\d-\d\d \d\d:\d\d UTC\b/);
     expect(stdout).not.toMatch(/\dT\d\d:/);
   }
+});
+
+test('each change of a skill is on the audit with who, source and digest, also one that failed', async () => {
+  const source = writeSkill(path.join(skillsRoot, 'incoming'), 'noted');
+  expect(await json('skill', 'add', source, '--yes')).toMatchObject({ trusted: { name: 'noted' } });
+  appendFileSync(path.join(skillsRoot, 'skills/noted/SKILL.md'), 'more\n');
+  expect((await run('skill', 'restore', 'noted')).code).toBe(0);
+  appendFileSync(path.join(skillsRoot, 'skills/noted/SKILL.md'), 'more\n');
+  expect((await run('skill', 'trust', 'noted', '--yes')).code).toBe(0);
+  rmSync(path.join(skillsRoot, 'kept'), { recursive: true });
+  expect((await run('skill', 'restore', 'noted')).code).toBe(1);
+  expect((await run('skill', 'rm', 'noted', '--yes')).code).toBe(0);
+  const rows = await database.query<{ body: Record<string, unknown> }>(
+    "select body from audit_body where body ->> 'name' = 'noted' order by chain, seq",
+  );
+  const record = { source: `folder:${source}`, digest: expect.stringMatching(/^sha256:/), via: 'cli' };
+  expect(rows.map(({ body }) => body)).toMatchObject([
+    { ...record, kind: 'skill.added' },
+    { ...record, kind: 'skill.restored' },
+    { ...record, kind: 'skill.trusted' },
+    { ...record, kind: 'skill.restored' },
+    { ...record, kind: 'skill.change_failed', change: 'skill.restored', code: 'skill.invalid' },
+    { ...record, kind: 'skill.removed' },
+  ]);
+  const [operator] = await database.query<{ id: string }>('select id from person where display_name = $1', [
+    userInfo().username,
+  ]);
+  expect(new Set(rows.map(({ body }) => body['personId']))).toEqual(new Set([operator?.id]));
+  expect(rows[2]?.body['digest']).not.toBe(rows[0]?.body['digest']);
 });

@@ -40,7 +40,7 @@ async function ask(more: Partial<ChatOptions>): Promise<{ exit: number; out: str
     stdin: new PassThrough().end(),
     stdout: out.stream,
     stderr: err.stream,
-    signal: AbortSignal.timeout(20_000),
+    signal: AbortSignal.timeout(50_000),
     ...more,
   });
   return { exit, out: out.text(), err: err.text() };

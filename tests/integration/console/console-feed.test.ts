@@ -1,4 +1,4 @@
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { pino } from 'pino';
 import { expect, it } from 'vitest';
 import { HostedFeed } from '#bots/hosted/hosted-feed.ts';
@@ -13,8 +13,8 @@ it('a feed that is stopped while its database does not answer ends at once', asy
     socket.on('error', () => undefined);
     reached.resolve();
   });
-  const port = await freePort();
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
   const stop = new AbortController();
   const feed = new HostedFeed({ databaseUrl: `postgres://x@127.0.0.1:${port}/x`, clock: systemClock, log });
   const running = feed.run(stop.signal);

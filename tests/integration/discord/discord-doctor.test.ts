@@ -21,6 +21,5 @@ test('the doctor says as whom the bot is connected, and what is missing, without
     status: 'broken',
     detail: expect.stringContaining('cannot be reached'),
   });
-  await fake.listen();
   expect(await checkDiscord(undefined)).toMatchObject({ status: 'ok' });
 });

@@ -363,7 +363,7 @@ test('a sign on a message replaces the one before and can be taken away', async 
 });
 
 test('one channel that is throttled does not hold up another, and no call is made before its time', async () => {
-  const { stage, people, conversation, failureOf } = await openStage({ realRates: true });
+  const { stage, people, conversation, failureOf } = await openStage({ realRates: true, rateStretch: 30 });
   await using _ = stage;
   const other = stage.conversation(people.dm(ann));
   let failure: { readonly kind: string; readonly afterMs?: number } = { kind: 'none' };
@@ -380,7 +380,7 @@ test('one channel that is throttled does not hold up another, and no call is mad
 });
 
 test('a limit of the whole bot says so', async () => {
-  const { stage, conversation, failureOf } = await openStage({ realRates: true });
+  const { stage, conversation, failureOf } = await openStage({ realRates: true, rateStretch: 30 });
   await using _ = stage;
   const sends = Array.from({ length: 60 }, async () => await stage.channel.typing(conversation));
   await Promise.all(sends);
@@ -438,21 +438,21 @@ test('a file is fetched by an address that is asked for at that moment, within i
   if (file === undefined) throw new Error('no file');
   const read = async (): Promise<Buffer> => {
     const chunks: Uint8Array[] = [];
-    for await (const chunk of await stage.channel.download(file, AbortSignal.timeout(5_000))) chunks.push(chunk);
+    for await (const chunk of await stage.channel.download(file, AbortSignal.timeout(30_000))) chunks.push(chunk);
     return Buffer.concat(chunks);
   };
   expect((await read()).equals(content)).toBe(true);
   people.deletes(room, event.messageId ?? '');
   await expect(read()).rejects.toMatchObject({ code: 'file.gone' });
   await expect(
-    stage.channel.download({ ...file, fetchKey: '../etc/passwd' }, AbortSignal.timeout(5_000)),
+    stage.channel.download({ ...file, fetchKey: '../etc/passwd' }, AbortSignal.timeout(30_000)),
   ).rejects.toMatchObject({
     code: 'file.gone',
   });
   people.says(room, ann, '', { files: [{ name: 'big.bin', bytes: Buffer.alloc(26 * 1024 * 1024, 1) }] });
   const big = await stage.event('message', ({ files }) => files[0]?.name === 'big.bin');
   await eventually(async () => {
-    const download = stage.channel.download(big.files[0] ?? file, AbortSignal.timeout(5_000));
+    const download = stage.channel.download(big.files[0] ?? file, AbortSignal.timeout(30_000));
     await expect(download).rejects.toMatchObject({ code: 'file.too_large' });
   });
 });

@@ -19,6 +19,8 @@ export class DiscordStage implements AsyncDisposable {
   readonly received: RawEvent[] = [];
   /** Storing fails this often before it works. */
   refusals = 0;
+  /** Called with what is about to be stored. */
+  onStoring: (events: readonly RawEvent[]) => void = () => undefined;
   readonly #options: Partial<DiscordOptions>;
   #stop = new AbortController();
   #running: Promise<void> | undefined;
@@ -33,8 +35,10 @@ export class DiscordStage implements AsyncDisposable {
   static async open(
     options: FakeDiscordOptions & { readonly channel?: Partial<DiscordOptions> } = {},
   ): Promise<DiscordStage> {
-    const { channel = {}, ...rest } = options;
-    return new DiscordStage(await FakeDiscord.start(rest), await openTestDatabase(3), channel);
+    const { channel = {}, times, ...rest } = options;
+    // How soon the channel answers is looked at by one test alone: for the others a slow machine is soon enough.
+    const fake = await FakeDiscord.start({ ...rest, times: { answerMs: 30_000, ...times } });
+    return new DiscordStage(fake, await openTestDatabase(3), channel);
   }
 
   #open(): DiscordChannel {
@@ -55,6 +59,7 @@ export class DiscordStage implements AsyncDisposable {
         this.refusals -= 1;
         throw new Error('the database is down');
       }
+      this.onStoring(events);
       this.received.push(...events);
       const known = new Set(this.stored.map(({ dedupKey }) => dedupKey));
       this.stored.push(...events.filter(({ dedupKey }) => !known.has(dedupKey)));

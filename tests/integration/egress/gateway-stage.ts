@@ -9,7 +9,7 @@ import { pino } from 'pino';
 import { sandboxLimitsSchema } from '#core/agents/agent-profile.ts';
 import { createAddressGuard } from '#core/egress/address-guard.ts';
 import { egressRuleSchema } from '#core/egress/egress-rule.ts';
-import { systemClock } from '#core/kit/clock.ts';
+import { type Clock, systemClock } from '#core/kit/clock.ts';
 import { AppError } from '#core/kit/errors.ts';
 import { newId } from '#core/kit/ids.ts';
 import type { CredentialSource } from '#core/vault/credential.ts';
@@ -28,6 +28,8 @@ export interface StageOptions {
   readonly open?: readonly string[];
   readonly limits?: Partial<GatewayLimits>;
   readonly bounds?: Partial<EgressBounds>;
+  /** The time by which requests a minute are counted; the machine's unless told. */
+  readonly clock?: Clock;
 }
 
 export interface Answer {
@@ -92,7 +94,7 @@ export class GatewayStage implements AsyncDisposable {
     const sessionId = await makeSession(database);
     const journal = stack.use(
       new EgressJournal(
-        { db: database.db, log, clock: systemClock },
+        { db: database.db, log, clock: options.clock ?? systemClock },
         { requestsPerMinute: 10_000, bytesPerDay: 1e12, ...options.bounds },
       ),
     );
@@ -153,20 +155,22 @@ export class GatewayStage implements AsyncDisposable {
     });
   }
 
-  /** Sends bytes as they are and gives back all that comes, until the other side closes or is silent. */
-  async raw(bytes: string | Buffer, silentMs = 3_000): Promise<string> {
+  /** Sends bytes as they are and gives back all that comes, until the other side closes or is silent after its words. */
+  async raw(bytes: string | Buffer): Promise<string> {
     return await new Promise<string>((resolve) => {
       const socket = connect(this.socketPath);
       const chunks: Buffer[] = [];
+      const text = () => Buffer.concat(chunks).toString('latin1');
       const end = () => {
         socket.destroy();
-        resolve(Buffer.concat(chunks).toString('latin1'));
+        resolve(text());
       };
-      socket.setTimeout(silentMs, end);
+      // For what never ends; on a busy machine silence says nothing.
+      socket.setTimeout(30_000, end);
       socket.on('data', (chunk) => {
         chunks.push(chunk);
-        // More would follow at once.
-        socket.setTimeout(Math.min(silentMs, 700));
+        // Where the connection is to be closed, its end says that all is there; elsewhere more would follow at once.
+        if (!/connection: *close/i.test(`${String(bytes)}${text()}`)) socket.setTimeout(700);
       });
       socket.once('close', end);
       socket.on('error', () => undefined);

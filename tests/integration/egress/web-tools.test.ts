@@ -9,6 +9,7 @@ import { searchKeys, startSearchApis } from '#tests/fakes/web/search-apis.ts';
 import { startUpstream, type Upstream } from '#tests/fakes/web/upstream.ts';
 import { attack } from '#tests/support/attack.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { EgressJournal } from '#workers/egress/egress-journal.ts';
 import { createOutsideClient, type OutsideClient } from '#workers/egress/outside-client.ts';
 import type { Reach } from '#workers/egress/reach.ts';
@@ -254,12 +255,15 @@ describe('web_fetch', () => {
   const tool = () => webFetchTool({ outside });
 
   test('a page is read as Markdown without what is around and hidden in it', async () => {
-    const { text } = await call(tool(), { url: url('/article') });
-    expect(text).toContain('# On trains');
-    expect(text).toContain(`[rails](${url('/rails')})`);
-    expect(text).toContain('**fast**');
-    for (const gone of ['steal', 'Menu', 'Ignore all']) expect(text).not.toContain(gone);
-    expect(text).toContain('do not follow instructions');
+    // Where the machine is held up the reader runs out of its time now and then, but not each time.
+    await eventually(async () => {
+      const { text } = await call(tool(), { url: url('/article') });
+      expect(text).toContain('# On trains');
+      expect(text).toContain(`[rails](${url('/rails')})`);
+      expect(text).toContain('**fast**');
+      for (const gone of ['steal', 'Menu', 'Ignore all']) expect(text).not.toContain(gone);
+      expect(text).toContain('do not follow instructions');
+    });
   });
 
   test('a long page comes in parts that fit together, from one request', async () => {

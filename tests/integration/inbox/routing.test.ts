@@ -108,7 +108,7 @@ test('a command that comes a quarter of an hour late is confirmed by its author 
   const late = new Date(Date.now() - 16 * 60_000);
   await stage.does(group, ann, { type: 'command', name: 'run', args: 'deploy' }, late);
   expect(await stage.turns(group)).toEqual([]);
-  expect(await stage.lastText(group)).toMatch(/You sent `\/run deploy` 16 min ago/);
+  expect(await stage.lastText(group)).toMatch(/You sent `\/run deploy` 16 min(?: \d+ s)? ago/);
   await stage.presses(group, ben, 'Do it now');
   expect(stage.acknowledged.at(-1)?.text).toBe('This is not for you to decide.');
   const token = (await stage.said(group)).at(-1)?.buttons.get('Do it now') ?? '';

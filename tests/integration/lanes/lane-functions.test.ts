@@ -105,26 +105,27 @@ describe('accept', () => {
 
   it('waits for the last of a run of collect messages, but not for ever', async () => {
     const session = await newSession();
-    const collect = () => newTurn(session, { mode: 'collect', debounceMs: 10_000, maxWaitMs: 15_000 });
+    const minuteMs = 60_000;
+    const collect = () => newTurn(session, { mode: 'collect', debounceMs: 10 * minuteMs, maxWaitMs: 15 * minuteMs });
     const [first] = await accept(collect());
-    expect(first?.wake?.delayMs).toBeGreaterThan(9_900);
+    expect(first?.wake?.delayMs).toBeGreaterThan(9 * minuteMs);
     const wait = async () => {
       const [result] = await claimRows(database.db, [session], worker);
       return result?.state === 'early' ? result.waitMs : undefined;
     };
     const before = await wait();
-    await database.query(`update lane set first_at = first_at - interval '12 seconds' where session_id = $1`, [
+    await database.query(`update lane set first_at = first_at - interval '12 minutes' where session_id = $1`, [
       session,
     ]);
-    await database.query(`update lane set run_at = clock_timestamp() + interval '1 second' where session_id = $1`, [
+    await database.query(`update lane set run_at = clock_timestamp() + interval '1 minute' where session_id = $1`, [
       session,
     ]);
     await accept(collect());
     const after = await wait();
-    expect(before).toBeGreaterThan(9_800);
-    // 15 s after the first message, which is now 12 s ago.
-    expect(after).toBeGreaterThan(2_000);
-    expect(after).toBeLessThan(3_100);
+    expect(before).toBeGreaterThan(9 * minuteMs);
+    // 15 min after the first message, which is now 12 min ago.
+    expect(after).toBeGreaterThan(2 * minuteMs);
+    expect(after).toBeLessThanOrEqual(3 * minuteMs);
     const [followup] = await accept(newTurn(session));
     expect(followup?.wake).toMatchObject({ generation: 2, delayMs: 0 });
     const turn = await claim(session);

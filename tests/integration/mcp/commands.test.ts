@@ -1,3 +1,4 @@
+import { mkdir, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadProjectAgents } from '#app/load-project-agents.ts';
@@ -8,6 +9,8 @@ import { type OAuthFake, startOAuth } from '#tests/fakes/mcp/oauth-server.ts';
 import { toolServer, toolServerState } from '#tests/fakes/mcp/tool-server.ts';
 import { eventually } from '#tests/support/eventually.ts';
 import { McpStage, type McpWorker } from '#tests/support/mcp-stage.ts';
+
+import { keptFilesMs, listServerFiles } from '#workers/mcp/prune-server-files.ts';
 
 const repository = path.resolve(import.meta.dirname, '../../..');
 
@@ -67,6 +70,10 @@ async function run(...argv: string[]): Promise<number> {
       check: async (server) => await worker.look(server.name),
       begin: worker.logins.begin,
       logout: worker.logins.logout,
+      keptFiles: async () => {
+        const kept = await listServerFiles(path.join(stage.folder, 'kept'));
+        return kept.map((copy) => ({ ...copy, removedAt: new Date(copy.usedAt.getTime() + keptFilesMs) }));
+      },
     }),
   };
   return await runProgram(deps, argv, { showStack: false });
@@ -140,4 +147,18 @@ test('a token is shown once, its name is taken until it is revoked', async () =>
   expect(output).not.toContain(token);
   expect(await run('mcp', 'token', 'revoke', name)).toBe(0);
   expect(await run('mcp', 'token', 'create', '--name', name, '--scope', 'runs:write')).toBe(0);
+});
+
+test('mcp list tells which copies of files are kept, and when an unused one goes', async () => {
+  const copy = path.join(stage.folder, 'kept/pipe/0123');
+  await mkdir(copy, { recursive: true });
+  await writeFile(path.join(copy, 'server.js'), 'x'.repeat(2000));
+  const usedAt = new Date('2026-01-02T03:04:00Z');
+  await utimes(copy, usedAt, usedAt);
+  expect(await run('mcp', 'list')).toBe(0);
+  expect(output).toMatch(
+    /A copy of the files of pipe is kept here: [^,]+, last used 2026-01-02 .*, removed 2026-01-09 .* unless/,
+  );
+  await run('mcp', 'list', '--json');
+  expect(JSON.parse(output)).toMatchObject({ kept: [{ server: 'pipe', bytes: 2000, usedAt: usedAt.toISOString() }] });
 });

@@ -96,7 +96,7 @@ async function makeToken(
     agentName: more.agentName,
     scopes,
     createdBy: owner,
-    validMs: more.validMs ?? 60_000,
+    validMs: more.validMs ?? 600_000,
   });
   return token;
 }
@@ -203,7 +203,7 @@ async function askFor(requesterId: string, approver: string): Promise<string> {
       requesterMayApprove: false,
       conversation: dm,
       copies: [],
-      validMs: 60_000,
+      validMs: 600_000,
     });
     if (audit !== undefined) await appendAudit(tx, [audit]);
     return approval.id;

@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { startModelServer } from '#tests/fakes/model-server.ts';
+import { eventually } from '#tests/support/eventually.ts';
 import { allWires, callOptions, collect, failureOf, portFor, requestFor } from './model-fixture.ts';
 
 const callsPerRound = 300;
@@ -37,7 +38,8 @@ test('thousands of calls, good and broken, leave no listener, no socket and no m
   await round();
   const before = usedMegabytes();
   for (let rounds = 0; rounds < 3; rounds += 1) await round();
-  expect(usedMegabytes() - before).toBeLessThan(8);
+  // What the last calls left is let go of a moment later: a body that was broken off, a socket that is being closed.
+  await eventually(() => expect(usedMegabytes() - before).toBeLessThan(8), { interval: 500 });
   expect(EventEmitter.getEventListeners(signal, 'abort')).toHaveLength(0);
-  expect(server.openConnections()).toBeLessThan(10);
-});
+  await eventually(() => expect(server.openConnections()).toBeLessThan(10));
+}, 300_000);

@@ -1,4 +1,7 @@
+import type { KyselyPlugin, QueryId } from 'kysely';
 import { pino } from 'pino';
+import { expect } from 'vitest';
+import type { Db } from '#core/kit/database.ts';
 import { newId } from '#core/kit/ids.ts';
 import { type NewMessage, putMessages } from '#core/outbox/put-messages.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
@@ -14,6 +17,8 @@ export class OutboxStage implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>[] = [];
   readonly #loops: DeliveryLoop[] = [];
+  /** How often each loop has asked what is due, and was answered. */
+  readonly #looks: { count: number }[] = [];
 
   private constructor(database: TestDatabase) {
     this.database = database;
@@ -39,7 +44,15 @@ export class OutboxStage implements AsyncDisposable {
   /** Starts a worker's deliveries. */
   async run(sender: ScriptedPlatform, deps: Partial<DeliveryLoopDeps> = {}): Promise<DeliveryLoop> {
     const owner = deps.owner ?? (await this.enlist());
-    const loop = new DeliveryLoop({ db: this.database.db, log: this.log, sender, owner, ...deps });
+    const looks = { count: 0 };
+    const loop = new DeliveryLoop({
+      db: countingLooks(this.database.db, looks),
+      log: this.log,
+      sender,
+      owner,
+      ...deps,
+    });
+    this.#looks.push(looks);
     this.#running.push(loop.run(this.#stop.signal));
     this.#loops.push(loop);
     return loop;
@@ -74,15 +87,40 @@ export class OutboxStage implements AsyncDisposable {
   }
 
   /** Waits until nothing is on its way any more. */
-  async settled(timeout = 20_000): Promise<void> {
-    await eventually(
-      async () => {
-        const [row] = await this.database.query<{ count: number }>(
-          `select count(*)::int as count from outbox where state in ('pending', 'sending')`,
-        );
-        if (row?.count !== 0) throw new Error(`still under way: ${JSON.stringify(await this.states())}`);
-      },
-      { timeout },
-    );
+  async settled(): Promise<void> {
+    await eventually(async () => {
+      const [row] = await this.database.query<{ count: number }>(
+        `select count(*)::int as count from outbox where state in ('pending', 'sending')`,
+      );
+      if (row?.count !== 0) throw new Error(`still under way: ${JSON.stringify(await this.states())}`);
+    });
   }
+
+  /** Waits until every loop has looked at the outbox as it is now, and has begun what it found due. */
+  async looked(): Promise<void> {
+    for (const loop of this.#loops) loop.nudge();
+    // The first answer may be of a look that had begun before, and of the last one not everything is begun yet.
+    const enough = this.#looks.map(({ count }) => count + 3);
+    await eventually(() => {
+      for (const loop of this.#loops) loop.nudge();
+      expect(this.#looks.every(({ count }, index) => count >= (enough[index] ?? 0))).toBe(true);
+    });
+  }
+}
+
+/** The same database, which counts the answers to the question what is due. */
+function countingLooks(db: Db, looks: { count: number }): Db {
+  const asked = new WeakSet<QueryId>();
+  const plugin: KyselyPlugin = {
+    transformQuery: ({ node, queryId }) => {
+      const isLook = node.kind === 'RawNode' && node.sqlFragments.some((text) => text.includes('outbox_claim('));
+      if (isLook) asked.add(queryId);
+      return node;
+    },
+    transformResult: async ({ queryId, result }) => {
+      if (asked.has(queryId)) looks.count += 1;
+      return await Promise.resolve(result);
+    },
+  };
+  return db.withPlugin(plugin);
 }

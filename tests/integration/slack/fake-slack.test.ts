@@ -4,6 +4,8 @@ import { silentLogger } from '#bots/slack/slack-api.ts';
 import { FakeSlack } from '../../fakes/slack/fake-slack.ts';
 
 const alice = 'U100ALICE';
+/** Time goes on only as a test says. */
+const start = Date.parse('2026-03-01T12:00:00Z');
 let time = 0;
 let fake: FakeSlack;
 let client: WebClient;
@@ -11,7 +13,7 @@ let room: string;
 
 beforeEach(async () => {
   time = 0;
-  fake = await FakeSlack.start({ now: () => Date.now() + time, limits: { hasRates: true } });
+  fake = await FakeSlack.start({ now: () => start + time, limits: { hasRates: true } });
   room = fake.people.channel('C1', [alice]);
   client = new WebClient(fake.botToken, {
     slackApiUrl: fake.apiUrl,

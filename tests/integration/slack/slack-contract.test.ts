@@ -31,7 +31,7 @@ function codeOf(markdown: string): string[] {
 }
 
 async function makeHarness(mode: 'socket' | 'http'): Promise<ChannelHarness> {
-  const fake = await FakeSlack.start({ limits: { ackMs: 400, retriesMax: 10 } });
+  const fake = await FakeSlack.start({ limits: { ackMs: 400, retriesMax: 1_000 } });
   const room = fake.people.dm(person);
   const channel = new SlackChannel({
     botToken: fake.botToken,

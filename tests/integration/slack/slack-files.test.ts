@@ -7,7 +7,7 @@ const report = { name: 'report.csv', mime: 'text/csv', bytes: Buffer.from('a,b\n
 
 async function read(stage: SlackStage, file: InboundFile): Promise<string> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of await stage.channel.download(file, AbortSignal.timeout(5_000))) chunks.push(chunk);
+  for await (const chunk of await stage.channel.download(file, AbortSignal.timeout(30_000))) chunks.push(chunk);
   return Buffer.concat(chunks).toString();
 }
 

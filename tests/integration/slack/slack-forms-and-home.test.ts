@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { FormSpec } from '#bots/channel.ts';
 import type { OutboundBody } from '#core/outbox/outbound.ts';
-import { alice, room, SlackStage } from './slack-stage.ts';
+import { alice, room, SlackStage, standingClock } from './slack-stage.ts';
 
 const form: FormSpec = {
   token: 'form-token',
@@ -20,7 +20,7 @@ async function press(stage: SlackStage, thread: string): Promise<string> {
 }
 
 test('a form opens over a press and comes back with its token and conversation', async () => {
-  await using stage = await SlackStage.open();
+  await using stage = await SlackStage.open({ clock: standingClock() });
   const thread = stage.fake.people.says(room, alice, 'root');
   const token = await press(stage, thread);
   expect(await stage.channel.openForm(token, form)).toBe(true);
@@ -35,14 +35,15 @@ test('a form opens over a press and comes back with its token and conversation',
 });
 
 test('a form that comes too late is not opened, and says so', async () => {
-  await using stage = await SlackStage.open({ fake: { limits: { triggerMs: 0 } } });
+  // In time for us, and too late for Slack.
+  await using stage = await SlackStage.open({ clock: standingClock(), fake: { limits: { triggerMs: -1 } } });
   const token = await press(stage, stage.fake.people.says(room, alice, 'root'));
   expect(await stage.channel.openForm(token, form)).toBe(false);
   expect(stage.fake.callsOf('views.open').length).toBe(1);
 });
 
 test('one press opens one form', async () => {
-  await using stage = await SlackStage.open();
+  await using stage = await SlackStage.open({ clock: standingClock() });
   const token = await press(stage, stage.fake.people.says(room, alice, 'root'));
   expect(await stage.channel.openForm(token, form)).toBe(true);
   expect(await stage.channel.openForm(token, form)).toBe(false);

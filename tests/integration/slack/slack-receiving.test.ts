@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { alice, bob, room, SlackStage } from './slack-stage.ts';
+import { alice, bob, repeatsSoon, room, SlackStage } from './slack-stage.ts';
 
 test('an envelope is acknowledged only after it was stored', async () => {
-  await using stage = await SlackStage.open({ fake: { limits: { ackMs: 5_000 } } });
+  await using stage = await SlackStage.open();
   const store = Promise.withResolvers<void>();
   stage.beforeStore = store.promise;
   stage.fake.people.mentions(room, alice, 'hello');
@@ -16,7 +16,7 @@ test('an envelope is acknowledged only after it was stored', async () => {
 });
 
 test('what could not be stored is not acknowledged, comes again and is there once', async () => {
-  await using stage = await SlackStage.open();
+  await using stage = await SlackStage.open({ fake: repeatsSoon });
   stage.isDatabaseDown = true;
   stage.fake.people.mentions(room, alice, 'while the database is away');
   await stage.fake.waitFor(() => stage.fake.lastPush.tries.length >= 2);
@@ -73,7 +73,7 @@ test('events that overtake each other say in which order they were written', asy
 });
 
 test('while Slack replaces a connection two are open and nothing is lost', async () => {
-  await using stage = await SlackStage.open({ fake: { limits: { ackMs: 2_000 } } });
+  await using stage = await SlackStage.open();
   const dm = stage.fake.people.dm(alice);
   stage.fake.people.says(dm, alice, 'before');
   const store = Promise.withResolvers<void>();
@@ -83,7 +83,7 @@ test('while Slack replaces a connection two are open and nothing is lost', async
   stage.fake.people.says(dm, alice, 'during');
   const during = stage.fake.lastPush;
   await stage.fake.waitFor(() => during.tries.length === 1);
-  stage.fake.socketMode.refresh(1_500);
+  const close = stage.fake.socketMode.refresh(60_000);
   await stage.fake.waitFor(() => stage.fake.socketMode.opened === 2);
   expect(stage.fake.socketMode.openConnections).toBe(2);
   store.resolve();
@@ -93,6 +93,7 @@ test('while Slack replaces a connection two are open and nothing is lost', async
   await stage.until(() => stage.texts.length === 3);
   expect(stage.texts).toEqual(['before', 'during', 'after']);
   expect(stage.fake.lastPush.tries.map(({ connection }) => connection)).toEqual([2]);
+  close();
   await stage.fake.waitFor(() => stage.fake.socketMode.openConnections === 1);
   expect(stage.channel.health().state).toBe('connected');
 });
@@ -111,7 +112,7 @@ test('an outage of Slack ends by itself', async () => {
   await stage.fake.goDown();
   await stage.until(() => stage.channel.health().state === 'disconnected');
   await stage.fake.listen(port);
-  await stage.until(() => stage.channel.health().state === 'connected', 20_000);
+  await stage.until(() => stage.channel.health().state === 'connected');
 });
 
 test('a bot token that is refused halts the channel with what to do and asks no more', async () => {

@@ -199,7 +199,8 @@ test('one throttled conversation does not hold up another', async () => {
 });
 
 test('rate limits of Slack are told as a time to wait', async () => {
-  await using stage = await SlackStage.open({ fake: { limits: { hasRates: true } } });
+  const now = Date.now();
+  await using stage = await SlackStage.open({ fake: { now: () => now, limits: { hasRates: true } } });
   const ref = await stage.channel.send(stage.at(), say('0'), 'o');
   let failure: unknown;
   for (let edit = 1; edit <= 60 && failure === undefined; edit += 1) {

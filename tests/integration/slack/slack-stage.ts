@@ -2,6 +2,7 @@ import { pino } from 'pino';
 import type { RawEvent } from '#bots/channel.ts';
 import { SlackChannel } from '#bots/slack/slack-channel.ts';
 import type { InboundEvent } from '#core/inbox/inbound.ts';
+import { type Clock, systemClock } from '#core/kit/clock.ts';
 import type { Conversation } from '#core/sessions/origin.ts';
 import { eventually } from '#tests/support/eventually.ts';
 import { FakeSlack, type FakeSlackOptions } from '../../fakes/slack/fake-slack.ts';
@@ -16,6 +17,14 @@ export interface StageOptions {
   readonly hasDmThreads?: boolean;
   readonly fake?: FakeSlackOptions;
   readonly clock?: ConstructorParameters<typeof SlackChannel>[0]['clock'];
+}
+
+/** Events that are not acknowledged come again soon, however often that takes. */
+export const repeatsSoon = { limits: { ackMs: 300, retriesMax: 1_000 } };
+
+/** A clock that stands still. */
+export function standingClock(now = new Date('2026-03-01T12:00:00Z')): Clock {
+  return { now: () => now, sleep: systemClock.sleep.bind(systemClock) };
 }
 
 /** A fake workspace with a channel that is running, and everything it stored. */
@@ -49,7 +58,9 @@ export class SlackStage implements AsyncDisposable {
 
   /** Opens everything but does not start the channel. */
   static async prepare(options: StageOptions = {}): Promise<SlackStage> {
-    const fake = await FakeSlack.start({ ...options.fake, limits: { ackMs: 300, ...options.fake?.limits } });
+    // What is not about these times has as much of them as it needs.
+    const limits = { ackMs: 30_000, triggerMs: 30_000, ...options.fake?.limits };
+    const fake = await FakeSlack.start({ ...options.fake, limits });
     fake.people.channel(room, [alice, bob]);
     const lines: string[] = [];
     const channel = new SlackChannel({
@@ -98,12 +109,12 @@ export class SlackStage implements AsyncDisposable {
     return this.events.flatMap((event) => (event.type === 'message' ? [event.text] : []));
   }
 
-  async until(probe: () => boolean, timeoutMs = 8_000): Promise<void> {
+  async until(probe: () => boolean): Promise<void> {
     await eventually(
       () => {
         if (!probe()) throw new Error(`not yet; health ${JSON.stringify(this.channel.health())}`);
       },
-      { timeout: timeoutMs, interval: 10 },
+      { interval: 10 },
     );
   }
 

@@ -258,14 +258,17 @@ describe('what Telegram refuses', () => {
   });
 
   it('a draft nobody keeps up is gone after its time, and leaves no message', async () => {
-    await using short = await TelegramStage.open({ draftMs: 100 });
-    await short.channel.draft(short.dm, 7, 'half an answer');
-    expect(short.fake.liveDraft(person)).toMatchObject({ text: 'half an answer' });
-    await expect.poll(() => short.fake.liveDraft(person)).toBeUndefined();
-    expect(short.fake.said(person)).toEqual([]);
-    await short.channel.draft(short.dm, 7, 'half an answer, and more');
-    await short.channel.send(short.dm, markdown('the answer'), 'o1');
-    expect(short.fake.said(person).length).toBe(1);
-    expect(short.fake.liveDraft(person)).toBeUndefined();
+    let now = Date.now();
+    await using later = await TelegramStage.open({ now: () => now });
+    await later.channel.draft(later.dm, 7, 'half an answer');
+    expect(later.fake.liveDraft(person)).toMatchObject({ text: 'half an answer' });
+    now += 30_001;
+    expect(later.fake.liveDraft(person)).toBeUndefined();
+    expect(later.fake.said(person)).toEqual([]);
+    await later.channel.draft(later.dm, 7, 'half an answer, and more');
+    expect(later.fake.liveDraft(person)).toMatchObject({ text: 'half an answer, and more' });
+    await later.channel.send(later.dm, markdown('the answer'), 'o1');
+    expect(later.fake.said(person).length).toBe(1);
+    expect(later.fake.liveDraft(person)).toBeUndefined();
   });
 });

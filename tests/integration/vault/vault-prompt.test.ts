@@ -35,7 +35,7 @@ test('at a terminal the value is asked for and not shown', async () => {
   await eventually(() => expect(terminal.raw()).toContain('Value of typed_token (not shown): '));
   terminal.type(`${value}\r`);
   await running;
-  expect(terminal.raw()).toContain('Kept: typed_token, version 1.');
+  await eventually(() => expect(terminal.raw()).toContain('Kept: typed_token, version 1.'));
   expect(terminal.raw()).not.toContain(value.slice(0, 5));
   const credentials = openCredentials({ db: database.db, kek, secrets: createSecretBook() });
   expect(await credentials.resolve('typed_token', { agent: 'assistant', host: 'api.example.org' })).toBe(value);

@@ -53,9 +53,11 @@ it('a stranger who reads in a loop is slowed down, and reading costs a person we
   const read = async () =>
     (await fetch(`${stage.server.url}/chat/api/history?thread=${thread}`, { headers: { cookie } })).status;
   const statuses: number[] = [];
-  for (let times = 0; times < 210; times += 1) statuses.push(await read());
-  expect(statuses.slice(0, 200).every((status) => status === 200)).toBe(true);
-  expect(statuses.at(-1)).toBe(429);
+  for (let round = 0; round < 7; round += 1) {
+    statuses.push(...(await Promise.all(Array.from({ length: 30 }, async () => await read()))));
+  }
+  expect(statuses.filter((status) => status === 200)).toHaveLength(200);
+  expect(statuses.filter((status) => status === 429)).toHaveLength(10);
   await stage.database.query(
     `with somebody as (insert into person (id, display_name, role) values (gen_random_uuid(), 'P', 'member') returning id)
      insert into identity (id, channel, account, external_id, display_name, person_id)
@@ -82,17 +84,17 @@ it('a request that does not arrive whole is ended', async () => {
 });
 
 it('a stream lives longer than a request may take to arrive', async () => {
-  stage = await openWebStage({ arrivalMs: 300, heartbeatMs: 100 });
+  stage = await openWebStage({ arrivalMs: 1_000, heartbeatMs: 100 });
   const response = await stream(await newBrowser());
   const reader = response.body?.getReader();
-  const until = Date.now() + 1_500;
+  // Requests that take too long are looked for once in that time.
+  const until = performance.now() + 3_000;
   let beats = 0;
-  while (Date.now() < until) {
+  while (performance.now() < until || beats <= 5) {
     const chunk = await reader?.read();
     expect(chunk?.done).toBe(false);
     beats += 1;
   }
-  expect(beats).toBeGreaterThan(5);
 });
 
 it('a made-up, cut or foreign visitor cookie names nobody', async () => {

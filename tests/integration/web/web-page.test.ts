@@ -52,9 +52,15 @@ describe('the page in a real browser', () => {
     return page;
   }
 
+  /** The conversation in the address is the one that is followed. */
   async function connected(page: Page): Promise<void> {
-    const state = `document.querySelector('#connection')?.textContent ?? 'loading'`;
-    await expect.poll(() => page.evaluate(state)).toBe('');
+    const state = `({ thread: location.hash.slice(1), text: document.querySelector('#connection')?.textContent })`;
+    await expect
+      .poll(async () => {
+        const { thread, text } = (await page.evaluate(state)) as { thread: string; text: string | undefined };
+        return page.requests.some((url) => url.includes(`/chat/api/stream?thread=${thread}&`)) ? text : 'not asked for';
+      })
+      .toBe('');
   }
 
   async function says(page: Page, text: string): Promise<InboundEvent['conversation']> {
@@ -144,8 +150,9 @@ describe('the page in a real browser', () => {
     await page.key('Enter');
     await expect.poll(() => events.length).toBe(1);
     await expect.poll(() => page.text('#log')).toContain('do not lose me');
+    // The stream may show it before the answer comes that empties the box.
+    await expect.poll(() => page.evaluate(`document.querySelector('#text').value`)).toBe('');
     expect((await page.text('#log')).match(/do not lose me/g)).toHaveLength(1);
-    expect(await page.evaluate(`document.querySelector('#text').value`)).toBe('');
   });
 
   it('buttons, forms and stop work, and an answer that grows is replaced by the final one', async () => {
@@ -202,6 +209,7 @@ describe('the page in a real browser', () => {
     const page = await open();
     await page.type('/he');
     await stage.channel.registerCommands([{ name: 'help', description: 'What I can do' }]);
+    page.requests.length = 0;
     await page.goto(`${stage.server.url}/chat`);
     await connected(page);
     await page.evaluate(`document.querySelector('#text').focus()`);
@@ -238,6 +246,7 @@ describe('the page in a real browser', () => {
     );
     await stage.turn(conversation, 'waiting', { waitingFor: 'approval' });
     await expect.poll(() => page.text('#log')).toContain('example.com');
+    await expect.poll(() => page.text('#busy')).toBe('Waiting for a decision.');
     const box = await page.evaluate(`({
       page: document.documentElement.scrollWidth - innerWidth,
       scroll: document.querySelector('#scroll').scrollWidth - document.querySelector('#scroll').clientWidth,
@@ -266,6 +275,8 @@ describe('the page in a real browser', () => {
     await page.evaluate(`document.querySelector('#scroll').scrollTop = 100`);
     await stage.channel.send(conversation, { ...markdown('The end.'), draftId: 4 }, 'story-2');
     await expect.poll(() => page.text('#log')).toContain('The end.');
+    // What follows the end does so when the next picture is drawn.
+    await page.evaluate(`new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))`);
     expect(await page.evaluate(`document.querySelector('#scroll').scrollTop`)).toBe(100);
   });
 

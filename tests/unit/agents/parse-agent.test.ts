@@ -112,6 +112,16 @@ test.each([
   expect(problemsOf(text)).toEqual(problems);
 });
 
+test.each(['../../x', 'Name With Blanks', 'a//b', 'name:tag?x=1', 'http://evil.test/x', ''])(
+  'an image called %j is refused with its place',
+  (image) => {
+    const text = `---\nname: a\ndescription: x\nsandbox:\n  image: ${JSON.stringify(image)}\n---\nx`;
+    expect(problemsOf(text)).toEqual([
+      'agents/deployer.md:5:10 sandbox.image: is no name of an image. Write it as name:tag, such as switchyard-sandbox:latest.',
+    ]);
+  },
+);
+
 test('YAML that multiplies itself is refused, not unfolded', () => {
   const levels = Array.from({ length: 9 }, (_, n) => `  - &a${n + 1} [${`*a${n},`.repeat(9)}]`);
   const bomb = `---\nname: a\ndescription: x\ntools:\n  - &a0 [x]\n${levels.join('\n')}\n---\nx`;

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { partsMax, renderBody, renderPreview, textMax } from '#bots/telegram/render-body.ts';
 import type { OutboundPart } from '#core/outbox/outbound.ts';
 import { checkEntities, checkText } from '../../fakes/telegram/validate.ts';
+import { cpuMs } from '../../support/cpu-ms.ts';
 
 const render = (parts: OutboundPart[], shieldMentions = false) => renderBody({ parts }, { shieldMentions });
 
@@ -53,10 +54,11 @@ describe('a message rendered for Telegram', () => {
   });
 
   it('ten megabytes are rendered in bounded time', () => {
-    const start = performance.now();
-    const { files } = render([{ type: 'markdown', markdown: `${'x'.repeat(99)}\n`.repeat(100_000) }]);
-    expect(files[0]?.bytes.length).toBe(10_000_000);
-    expect(performance.now() - start).toBeLessThan(2_000);
+    const took = cpuMs(() => {
+      const { files } = render([{ type: 'markdown', markdown: `${'x'.repeat(99)}\n`.repeat(100_000) }]);
+      expect(files[0]?.bytes.length).toBe(10_000_000);
+    });
+    expect(took).toBeLessThan(2_000);
   });
 
   it('a button that cannot work is refused', () => {

@@ -145,6 +145,8 @@ const openOffice = async (): Promise<SandboxOffice> => {
     isOurs: true,
     memoryUsedMb: 12.3,
     memoryMb: 512,
+    processesUsed: 60,
+    processes: 64,
     diskUsedMb: undefined,
     diskMb: 1024,
     disk: 'loop',
@@ -163,8 +165,8 @@ const openOffice = async (): Promise<SandboxOffice> => {
 
 test('the containers are listed with an age people can read, whatever a label says', async () => {
   const { stdout } = await run(['sandbox', 'list'], { openSandboxes: openOffice });
-  expect(stdout).toMatch(/coder {2}here {2}12\/512 +-\/1024 loop {2}3h +s\n/);
-  expect(stdout).toMatch(/coder {2}here {2}12\/512 +-\/1024 loop {2}- +\(ready for one\)\n/);
+  expect(stdout).toMatch(/coder {2}here {2}12\/512 +60\/64 ! +-\/1024 loop {2}3h +s\n/);
+  expect(stdout).toMatch(/coder {2}here {2}12\/512 +60\/64 ! +-\/1024 loop {2}- +\(ready for one\)\n/);
 });
 
 test('a host that is away is told beside the list, not in it', async () => {
@@ -175,6 +177,33 @@ test('a host that is away is told beside the list, not in it', async () => {
 
 test('the exit code of a shell is the command’s', async () => {
   expect((await run(['sandbox', 'shell', 's', '-c', 'exit 7'], { openSandboxes: openOffice })).code).toBe(7);
+});
+
+test('a terminal of an agent is watched, and typed into only when told', async () => {
+  const asked: unknown[] = [];
+  const openSandboxes = async () => ({
+    ...(await openOffice()),
+    shell: async (_: string, how: unknown) => {
+      asked.push(how);
+      return 0;
+    },
+  });
+  const shell = async (...args: string[]) => await run(['sandbox', 'shell', 's', ...args], { openSandboxes });
+  expect((await shell('--terminal', 'main')).code).toBe(0);
+  expect((await shell('--terminal', 'main', '--write')).code).toBe(0);
+  expect(asked).toMatchObject([
+    { kind: 'core', isInteractive: true, command: expect.stringContaining("-f read-only,ignore-size -t '=main'") },
+    { kind: 'core', isInteractive: true, command: expect.stringContaining("-f ignore-size -t '=main'") },
+  ]);
+  for (const wrong of [
+    ['--write'],
+    ['--terminal', "x'; id"],
+    ['--terminal', 'x', '-c', 'ls'],
+    ['--terminal', 'x', '--browser'],
+  ]) {
+    expect((await shell(...wrong)).code, wrong.join(' ')).toBe(1);
+  }
+  expect(asked).toHaveLength(2);
 });
 
 test('files are not deleted where nobody can be asked, unless told', async () => {

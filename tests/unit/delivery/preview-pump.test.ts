@@ -34,8 +34,7 @@ test('a thousand previews keep to the bound, and those nobody has seen yet go fi
     );
   }
   await eventually(() => expect(order.filter((isFirst) => isFirst)).toHaveLength(50));
-  expect(performance.now() - startedAt).toBeLessThan(500);
-  expect(order.slice(0, 40)).toEqual(Array.from({ length: 40 }, () => true));
+  expect(order.lastIndexOf(true)).toBe(49);
   await eventually(() => expect(order).toHaveLength(1000), { interval: 20 });
   expect(performance.now() - startedAt).toBeGreaterThan(1500);
 });

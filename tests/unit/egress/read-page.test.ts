@@ -31,10 +31,10 @@ test.each(hostile)(
       `<html><head><title>T</title></head><body>${html}</body></html>`,
       'https://a.test/',
     );
-    expect(performance.now() - startedAt).toBeLessThan(12_000);
+    expect(performance.now() - startedAt).toBeLessThan(45_000);
     expect(text.includes('needle')).toBe(true);
   },
-  30_000,
+  60_000,
 );
 
 test('what a page would run or hide is not read, and links are whole', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { readPicture } from '#core/files/picture.ts';
+import { cpuMs } from '#tests/support/cpu-ms.ts';
 
 const hex = (...parts: string[]): Buffer => Buffer.from(parts.join('').replaceAll(' ', ''), 'hex');
 const png = hex('89504e470d0a1a0a 0000000d 49484452 00000320 00000258', '0806000000');
@@ -30,10 +31,8 @@ describe('the size of a picture', () => {
   });
 
   test('is found in time in a file that is all segments', () => {
-    const startedAt = performance.now();
     const segments = Buffer.alloc(20_000_000, hex('ffe00002'));
     hex('ffd8').copy(segments);
-    expect(readPicture(segments)).toBeUndefined();
-    expect(performance.now() - startedAt).toBeLessThan(200);
+    expect(cpuMs(() => expect(readPicture(segments)).toBeUndefined())).toBeLessThan(200);
   });
 });

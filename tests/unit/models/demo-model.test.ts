@@ -3,7 +3,7 @@ import type { ModelEvent, ModelMessage, ModelRequest } from '#core/models/model-
 import { createDemoModel } from '#workers/models/demo-model.ts';
 
 const tools = ['exec', 'memory_save', 'memory_search'].map((name) => ({ name, description: '', parameters: {} }));
-const options = { signal: new AbortController().signal, headerMs: 1000, idleMs: 1000, totalMs: 1000 };
+const options = { signal: new AbortController().signal, headerMs: 30_000, idleMs: 30_000, totalMs: 30_000 };
 
 function user(text: string): ModelMessage {
   return { role: 'user', parts: [{ type: 'text', text }] };

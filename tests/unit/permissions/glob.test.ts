@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { compileCommandGlob, compileGlob } from '#core/permissions/glob.ts';
+import { cpuMs } from '#tests/support/cpu-ms.ts';
 
 test.each([
   ['/workspace/**', '/workspace', true],
@@ -87,8 +88,9 @@ test('whether a text may be the beginning of a match is answered as trying all e
 });
 
 test('a pattern made to blow up a backtracking matcher is answered at once', () => {
-  const started = performance.now();
-  expect(compileGlob(`${'*a'.repeat(200)}b`).matches('a'.repeat(5000))).toBe(false);
-  expect(compileGlob(`${'**/a'.repeat(100)}b`).matches('a/'.repeat(2500))).toBe(false);
-  expect(performance.now() - started).toBeLessThan(20_000);
+  const took = cpuMs(() => {
+    expect(compileGlob(`${'*a'.repeat(200)}b`).matches('a'.repeat(5000))).toBe(false);
+    expect(compileGlob(`${'**/a'.repeat(100)}b`).matches('a/'.repeat(2500))).toBe(false);
+  });
+  expect(took).toBeLessThan(20_000);
 });

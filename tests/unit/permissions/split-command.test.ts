@@ -6,6 +6,7 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { spellings, splitCommand } from '#core/permissions/split-command.ts';
+import { cpuMs } from '#tests/support/cpu-ms.ts';
 
 test.each<[string, string[]]>([
   ['git status', ['git status']],
@@ -88,11 +89,12 @@ test.each([
 });
 
 test('a line too long or too deep to read in every way has no list of readings, and reading stays quick', () => {
-  const started = performance.now();
-  for (const line of [`${'a '.repeat(5000)}`, `env ${'sh '.repeat(500)}`, `$x ${'a '.repeat(20_000)}`]) {
-    expect(spellings(line, splitCommand(line))).toBeUndefined();
-  }
-  expect(performance.now() - started).toBeLessThan(20_000);
+  const took = cpuMs(() => {
+    for (const line of [`${'a '.repeat(5000)}`, `env ${'sh '.repeat(500)}`, `$x ${'a '.repeat(20_000)}`]) {
+      expect(spellings(line, splitCommand(line))).toBeUndefined();
+    }
+  });
+  expect(took).toBeLessThan(20_000);
 });
 
 /**
@@ -105,7 +107,7 @@ function runsInBash(line: string, status: number, folder: string): string[] {
     cwd: folder,
     env: { PATH: '/nonexistent', LINE: line },
     stdio: ['ignore', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore', 'ignore', 'pipe'],
-    timeout: 2000,
+    timeout: 10_000,
     encoding: 'utf8',
   });
   return (result.output[7] ?? '').split('\n').filter((name) => name !== '');
@@ -172,4 +174,4 @@ test('bash runs nothing that is not a part of a line that was followed', () => {
   );
   rmSync(folder, { recursive: true });
   expect(seen).toBeGreaterThan(500);
-}, 60_000);
+}, 180_000);

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { findSecret } from '#core/redaction/find-secret.ts';
 import { attack } from '#tests/support/attack.ts';
+import { cpuMs } from '#tests/support/cpu-ms.ts';
 
 test.each([
   [`sk-${'a1B2'.repeat(10)}`, 'an OpenAI key'],
@@ -26,7 +27,6 @@ test.each([
 });
 
 attack('resources', 'a text that is slow to search for secrets', 'searched in linear time', () => {
-  const started = performance.now();
-  findSecret(`${'sk-'.repeat(30_000)}${'-----BEGIN '.repeat(10_000)}${'1'.repeat(60_000)}`);
-  expect(performance.now() - started).toBeLessThan(200);
+  const text = `${'sk-'.repeat(30_000)}${'-----BEGIN '.repeat(10_000)}${'1'.repeat(60_000)}`;
+  expect(cpuMs(() => findSecret(text))).toBeLessThan(200);
 });

@@ -4,6 +4,7 @@ import { createRedactor } from '#core/redaction/create-redactor.ts';
 import type { Redactor } from '#core/redaction/redactor.ts';
 import { createSecretBook } from '#core/redaction/secret-book.ts';
 import { attack } from '#tests/support/attack.ts';
+import { cpuMs } from '#tests/support/cpu-ms.ts';
 
 const value = 'pa$s "wörd"/with+all\\of=it';
 const awsKey = `AKIA${'IOSFODNN7EXAMPLE'}`;
@@ -179,9 +180,10 @@ test.each([
   ['the beginning of a known secret', 'tok_aaaaaaaaaaaaaaaaaa'.repeat(15_000)],
 ])('no text of many %s takes long', (_what, text) => {
   const redactor = redactorOf(...Array.from({ length: 500 }, (_, index) => `tok_aaaaaaaaaaaaaaaaaa${index + 100_000}`));
-  const begun = performance.now();
-  redactor.text(text);
-  pieces(redactor, text.slice(0, 30_000), 500);
+  const took = cpuMs(() => {
+    redactor.text(text);
+    pieces(redactor, text.slice(0, 30_000), 500);
+  });
   // A search that looks at every place again for every other one would take minutes.
-  expect(performance.now() - begun).toBeLessThan(8_000);
+  expect(took).toBeLessThan(8_000);
 });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { cpuMs } from '#tests/support/cpu-ms.ts';
 import { diffLines, editText } from '#workers/tools/edit-text.ts';
 
 const edit = (text: string, from: string, to: string, all = false) => editText(text, from, to, all);
@@ -53,10 +54,11 @@ describe('a text that is not there', () => {
   });
 
   test('takes no time to look for in a large file', () => {
-    const startedAt = performance.now();
-    problem('some line of code that is quite like the others\n'.repeat(80_000), 'some other line of code, alike');
-    problem(`${'a'.repeat(4_000_000)}`, 'b'.repeat(1_000_000));
-    expect(performance.now() - startedAt).toBeLessThan(3_000);
+    const took = cpuMs(() => {
+      problem('some line of code that is quite like the others\n'.repeat(80_000), 'some other line of code, alike');
+      problem(`${'a'.repeat(4_000_000)}`, 'b'.repeat(1_000_000));
+    });
+    expect(took).toBeLessThan(3_000);
   });
 });
 

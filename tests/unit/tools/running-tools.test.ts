@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { createRedactor } from '#core/redaction/create-redactor.ts';
 import { createSecretBook } from '#core/redaction/secret-book.ts';
+import { cpuMs } from '#tests/support/cpu-ms.ts';
 import { testAgent, toolContext } from '#tests/support/tool-context.ts';
 import type { ExecRequest, JobRequest, JobStatus } from '#workers/sandbox/sandbox.ts';
 import { execTool } from '#workers/tools/exec.ts';
@@ -140,12 +141,13 @@ describe('python', () => {
   });
 
   test('a program that is all commands is of high risk, and takes no time to look at', () => {
-    const startedAt = performance.now();
-    expect(pythonTool().claim({ code: 'os.system("ls")\n'.repeat(60_000) }).risk).toBe('high');
-    expect(pythonTool().claim({ code: `os.system(${' '.repeat(1_000_000)}` }).risk).toBe('medium');
-    expect(execTool().claim({ command: 'curl '.repeat(20_000) }).risk).toBe('high');
-    expect(jobInputTool().claim({ job: 'j1', text: 'curl '.repeat(12_000) }).risk).toBe('high');
-    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    const took = cpuMs(() => {
+      expect(pythonTool().claim({ code: 'os.system("ls")\n'.repeat(60_000) }).risk).toBe('high');
+      expect(pythonTool().claim({ code: `os.system(${' '.repeat(1_000_000)}` }).risk).toBe('medium');
+      expect(execTool().claim({ command: 'curl '.repeat(20_000) }).risk).toBe('high');
+      expect(jobInputTool().claim({ job: 'j1', text: 'curl '.repeat(12_000) }).risk).toBe('high');
+    });
+    expect(took).toBeLessThan(1_000);
   });
 
   test('names the file and its arguments for a grant, and all of it for a person', () => {

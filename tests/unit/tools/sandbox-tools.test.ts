@@ -59,6 +59,7 @@ describe('every sandbox tool', () => {
       job_input: { job: 'j1', text: 'y' },
       job_stop: { job: 'j1' },
       job_list: {},
+      terminal: { action: 'list' },
       python: { code: 'print(1)' },
       read_file: { path: 'a' },
       write_file: { path: 'a', content: 'b' },
@@ -68,6 +69,8 @@ describe('every sandbox tool', () => {
       list_files: {},
       glob: { pattern: '*.ts' },
       search_files: { pattern: 'x' },
+      worktree: { action: 'start', task: 'a' },
+      worktree_merge: { task: 'a', message: 'b' },
     };
     for (const tool of sandboxTools()) {
       const schema = z.toJSONSchema(tool.parameters);

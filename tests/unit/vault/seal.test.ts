@@ -161,7 +161,7 @@ function program(body: string): readonly string[] {
 const turnAround = `process.stdout.write(Buffer.from(bytes.map((byte) => byte ^ 255)).toString('base64') + '\\n');`;
 
 test('a program may keep the master key; it is called without a shell and gives back what it was given', async () => {
-  const kek = openCommandKek({ command: program(turnAround), timeoutMs: 10_000 });
+  const kek = openCommandKek({ command: program(turnAround), timeoutMs: 30_000 });
   const row = await seal(kek);
   expect(await openSecret(kek, row)).toBe(value);
   expect(readFileSync(path.join(folder, 'calls'), 'utf8').trim().split('\n')).toEqual([
@@ -176,18 +176,18 @@ test('a program may keep the master key; it is called without a shell and gives 
 });
 
 test.each([
-  ['fails', `process.stderr.write('the key is hunter2'); process.exit(3);`, 'ended with code 3'],
-  ['hangs', 'setInterval(() => {}, 1000);', 'did not answer within'],
-  ['writes no base64', `process.stdout.write('{"error": "denied"}');`, 'did not write base64'],
-  ['never stops writing', `for (;;) process.stdout.write('A'.repeat(65536));`, 'wrote more than a key'],
-])('a program that %s is an error that names it and repeats nothing it said', async (_what, body, said) => {
-  const kek = openCommandKek({ command: program(body), timeoutMs: 1_500 });
+  ['fails', `process.stderr.write('the key is hunter2'); process.exit(3);`, 'ended with code 3', 30_000],
+  ['hangs', 'setInterval(() => {}, 1000);', 'did not answer within', 1_500],
+  ['writes no base64', `process.stdout.write('{"error": "denied"}');`, 'did not write base64', 30_000],
+  ['never stops writing', `for (;;) process.stdout.write('A'.repeat(65536));`, 'wrote more than a key', 30_000],
+])('a program that %s is an error that names it and repeats nothing it said', async (_what, body, said, timeoutMs) => {
+  const kek = openCommandKek({ command: program(body), timeoutMs });
   const err: unknown = await seal(kek).catch((cause: unknown) => cause);
   expect(err).toMatchObject({ code: 'vault.unavailable', message: expect.stringContaining(said) as string });
   expect(String(err)).not.toContain('hunter2');
 });
 
 test('a program that is not there is an error', async () => {
-  const kek = openCommandKek({ command: [path.join(folder, 'nowhere')], timeoutMs: 1_000 });
+  const kek = openCommandKek({ command: [path.join(folder, 'nowhere')], timeoutMs: 30_000 });
   await expect(seal(kek)).rejects.toMatchObject({ message: expect.stringContaining('ENOENT') as string });
 });
