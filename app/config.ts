@@ -4,14 +4,13 @@ import { parseEnv } from 'node:util';
 import type { z } from 'zod';
 import type { StuckPolicy } from '#core/approvals/handle-stuck.ts';
 import { parseDuration } from '#core/kit/duration.ts';
-import { AppError, isAppError } from '#core/kit/errors.ts';
+import { AppError } from '#core/kit/errors.ts';
 import { type LimitClamp, type Limits, limitNames, limitVariable, resolveLimits } from '#core/kit/limits.ts';
-import { type Micros, usdToMicros } from '#core/kit/money.ts';
 import { nearestWord } from '#core/kit/nearest-word.ts';
 import { type McpServer, toMcpServers } from '#core/mcp/mcp-server.ts';
-import { chooseDefaultModel, type ModelRef, missingKey, parseModelRef } from '#core/models/model-ref.ts';
+import type { ModelRef } from '#core/models/model-ref.ts';
 import type { TokenRates } from '#core/models/price.ts';
-import { isProviderName, type ProviderSetting, type ProviderSettings, providerOf } from '#core/models/providers.ts';
+import type { ProviderSettings } from '#core/models/providers.ts';
 import type { ChannelAccess } from '#core/people/access.ts';
 import type { KnownSecret } from '#core/redaction/secret-book.ts';
 import type { WebhookEndpoint } from '#core/webhooks/webhook.ts';
@@ -21,7 +20,8 @@ import type { DiskChoice } from '#workers/sandbox/workspace-disks.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { readDockerHosts } from './docker-hosts.ts';
 import { type HookSettings, readHooks } from './hook-settings.ts';
-import { noteOf, providerNames, settingsSchema } from './settings-schema.ts';
+import { type ImageModel, readImageModel, readModel, readPrices, readProviders } from './model-settings.ts';
+import { noteOf, settingsSchema } from './settings-schema.ts';
 
 /** Every setting, parsed; nothing else in the product reads the environment. */
 export interface Config {
@@ -70,7 +70,7 @@ export interface Config {
   readonly providers: ProviderSettings;
   readonly defaultModel: ModelRef;
   /** Draws pictures; undefined where the operator set none. */
-  readonly imageModel: { readonly ref: ModelRef; readonly priceMicros: Micros | undefined } | undefined;
+  readonly imageModel: ImageModel | undefined;
   /** Micro-USD per million tokens by `provider:model`. */
   readonly prices: Readonly<Record<string, TokenRates>>;
   readonly defaultAgent: string;
@@ -463,84 +463,6 @@ function reportUnknown(names: readonly string[], problems: string[]): void {
     const near = nearestWord(name, known);
     problems.push(`${name} is not a setting. ${near === undefined ? 'Remove it.' : `Did you mean ${near}?`}`);
   }
-}
-
-function readProviders(
-  file: ConfigFile,
-  text: (name: string | undefined) => string | undefined,
-  problems: string[],
-): ProviderSettings {
-  const settings: Record<string, ProviderSetting> = {};
-  for (const name of providerNames()) {
-    const { keyEnv, baseUrlEnv } = providerOf(name);
-    const own = file.models.providers[name];
-    const apiKey = text(keyEnv);
-    const baseUrl = text(baseUrlEnv) ?? own?.base_url;
-    settings[name] = {
-      ...(apiKey === undefined ? {} : { apiKey }),
-      ...(baseUrl === undefined ? {} : { baseUrl }),
-      ...(own?.wire === undefined ? {} : { wire: own.wire }),
-      ...(own?.compat === undefined ? {} : { compat: withoutUndefined(own.compat) }),
-    };
-  }
-  for (const name of Object.keys(file.models.providers)) {
-    if (isProviderName(name)) continue;
-    const near = nearestWord(name, providerNames());
-    problems.push(
-      `switchyard.yaml: models.providers.${name} is not a provider. ${near === undefined ? `There are ${providerNames().join(', ')}.` : `Did you mean ${near}?`}`,
-    );
-  }
-  return settings;
-}
-
-/** zod leaves optional keys typed as possibly undefined; the receiving types tell absent from undefined. */
-function withoutUndefined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as {
-    [K in keyof T]: Exclude<T[K], undefined>;
-  };
-}
-
-function readModel(configured: string | undefined, settings: ProviderSettings, problems: string[]): ModelRef {
-  try {
-    const model = chooseDefaultModel(settings, configured);
-    const missing = missingKey(model, settings);
-    if (missing !== undefined)
-      problems.push(`The default model is ${model.text}, but its provider has no key. ${missing}`);
-    return model;
-  } catch (err) {
-    if (!isAppError(err)) throw err;
-    problems.push(err.text);
-    return chooseDefaultModel({}, 'demo');
-  }
-}
-
-function readImageModel(file: ConfigFile, defaultModel: ModelRef, problems: string[]): Config['imageModel'] {
-  const { images } = file.models;
-  if (images === undefined) return undefined;
-  try {
-    return {
-      ref: parseModelRef(images.model, defaultModel),
-      priceMicros: images.usd_per_image === undefined ? undefined : usdToMicros(images.usd_per_image),
-    };
-  } catch (err) {
-    if (!isAppError(err)) throw err;
-    problems.push(`switchyard.yaml: models.images.model: ${err.text}`);
-    return undefined;
-  }
-}
-
-function readPrices(file: ConfigFile): Record<string, TokenRates> {
-  return Object.fromEntries(
-    Object.entries(file.models.prices).map(([model, price]) => [
-      model,
-      {
-        inputMicros: usdToMicros(price.input),
-        outputMicros: usdToMicros(price.output),
-        ...(price.cache_read === undefined ? {} : { cacheReadMicros: usdToMicros(price.cache_read) }),
-        ...(price.cache_write === undefined ? {} : { cacheWriteMicros: usdToMicros(price.cache_write) }),
-      },
-    ]),
-  );
 }
 
 function invalid(problems: readonly string[]): AppError {
