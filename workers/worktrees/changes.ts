@@ -57,13 +57,12 @@ export async function stageAll(git: Git): Promise<void> {
 
 /** Takes files that were in conflict as they stand now. */
 export async function stageConflicted(git: Git): Promise<void> {
-  await git.pipe(['diff', '--name-only', '-z', '--diff-filter=U', '--no-ext-diff'], 'cat', [
-    'update-index',
-    '-z',
-    '--add',
-    '--remove',
-    '--stdin',
-  ]);
+  await git.pipe(
+    // By itself it would refresh the index at its end, and hold the lock that the other one needs.
+    ['-c', 'diff.autoRefreshIndex=false', 'diff', '--name-only', '-z', '--diff-filter=U', '--no-ext-diff'],
+    'cat',
+    ['update-index', '-z', '--add', '--remove', '--stdin'],
+  );
 }
 
 /** Commits what is in the index, or finishes a merge whose conflicts are settled. */
