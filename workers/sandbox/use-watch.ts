@@ -8,6 +8,8 @@ const fullMb = 1;
 const fullFiles = 8;
 /** With this much room again the next time is another one. */
 const roomyMb = 4;
+/** Between two looks at a disk: calls may follow each other by the thousand, and each look goes to the kernel. */
+const diskLookMs = 200;
 
 interface UseWatchDeps {
   readonly log: Log;
@@ -33,6 +35,8 @@ export class UseWatch {
   #peakMb = 0;
   #peakProcesses = 0;
   #isFull = false;
+  #diskLookedAt = Number.NEGATIVE_INFINITY;
+  #diskTimer: NodeJS.Timeout | undefined;
 
   constructor(deps: UseWatchDeps) {
     this.#deps = deps;
@@ -52,7 +56,7 @@ export class UseWatch {
         this.#reader = reader;
         this.#laterOn();
         // The first work may be over by now.
-        if (!this.#isBusy) void this.#lookAtDisk();
+        if (!this.#isBusy) this.#lookAtDiskSoon();
       },
       (err: unknown) => this.#deps.log.debug({ err }, 'use of a sandbox cannot be read'),
     );
@@ -60,13 +64,16 @@ export class UseWatch {
 
   /** Work ended. */
   end(): void {
-    this.stop();
-    void this.#lookAtDisk();
+    this.#isBusy = false;
+    clearTimeout(this.#timer);
+    this.#lookAtDiskSoon();
   }
 
   stop(): void {
     this.#isBusy = false;
     clearTimeout(this.#timer);
+    clearTimeout(this.#diskTimer);
+    this.#diskTimer = undefined;
   }
 
   /** The limits the last work came near to, as one line; undefined when there is room. */
@@ -89,11 +96,24 @@ export class UseWatch {
     return room === undefined ? await diskUsedMb() : limits.diskMb - room.freeMb;
   }
 
+  /** At once, or when the time since the look before is over. */
+  #lookAtDiskSoon(): void {
+    if (this.#diskTimer !== undefined) return;
+    const waitMs = this.#diskLookedAt + diskLookMs - performance.now();
+    if (waitMs <= 0) return void this.#lookAtDisk();
+    this.#diskTimer = setTimeout(() => {
+      this.#diskTimer = undefined;
+      void this.#lookAtDisk();
+    }, waitMs);
+    this.#diskTimer.unref();
+  }
+
   /** The kernel tells a full file system to programs alone, so it is looked at when they are done. */
   async #lookAtDisk(): Promise<void> {
     const { onDiskFull, limits, log } = this.#deps;
     const look = this.#reader?.workspaceRoom;
     if (onDiskFull === undefined || look === undefined) return;
+    this.#diskLookedAt = performance.now();
     let room: DiskRoom;
     try {
       room = await look();
