@@ -29,11 +29,17 @@ const diary = `
 const eventSchema = z.looseObject({ event: z.string(), turn: z.string() });
 type Told = z.infer<typeof eventSchema>;
 
-test('a hook of a project is told of work, usage, budgets, approvals and what each turn did', async () => {
-  await awayFromMidnight();
+/** A folder of hooks for one test. */
+function folderWithDiary(): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'sw-hooks-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   writeFileSync(path.join(folder, 'diary.ts'), diary);
+  return folder;
+}
+
+test('a hook of a project is told of work, usage, budgets, approvals and what each turn did', async () => {
+  await awayFromMidnight();
+  const folder = folderWithDiary();
   await using product = await Product.up({
     agents: [
       {
@@ -148,9 +154,7 @@ budget: { daily_usd: 0.03 }`,
 });
 
 test('a picture that was drawn is told as usage, too', async () => {
-  const folder = mkdtempSync(path.join(tmpdir(), 'sw-hooks-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  writeFileSync(path.join(folder, 'diary.ts'), diary);
+  const folder = folderWithDiary();
   await using product = await Product.up({
     agents: [
       {

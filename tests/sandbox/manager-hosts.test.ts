@@ -1,7 +1,7 @@
-import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { openPlaces } from '#core/sandboxes/open-places.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { type EngineOnNetwork, openEngineOnNetwork } from '#tests/support/engine-on-network.ts';
 import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import type { DockerHostSetting } from '#workers/sandbox/docker-host.ts';
@@ -11,41 +11,20 @@ const { signal } = new AbortController();
 let database: TestDatabase;
 let stage: SandboxStage;
 /** The engine under an address of the network: no folder in common, as far as the product can tell. */
-let far: Server;
-const sockets = new Set<Socket>();
+let far: EngineOnNetwork;
 
 beforeAll(async () => {
   database = await openTestDatabase();
   stage = openSandboxStage({ places: () => openPlaces({ db: database.db }) });
-  const engine = inject('dockerHost').replace(/^unix:\/\//, '');
-  far = createServer({ allowHalfOpen: true }, (socket) => {
-    const upstream = connect({ path: engine, allowHalfOpen: true });
-    for (const end of [socket, upstream]) {
-      sockets.add(end);
-      end.on('error', () => undefined);
-      end.on('close', () => {
-        sockets.delete(end);
-        socket.destroy();
-        upstream.destroy();
-      });
-    }
-    socket.pipe(upstream);
-    upstream.pipe(socket);
-  });
-  await new Promise<void>((resolve) => far.listen(0, '127.0.0.1', resolve));
+  far = await openEngineOnNetwork(inject('dockerHost'));
 });
 afterAll(async () => {
   await stage[Symbol.asyncDispose]();
-  for (const socket of sockets) socket.destroy();
-  far.close();
+  await far[Symbol.asyncDispose]();
   await database[Symbol.asyncDispose]();
 });
 
-const farHost = (): DockerHostSetting => {
-  const address = far.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  return { name: 'far', url: `tcp://127.0.0.1:${port}`, sharesFiles: false };
-};
+const farHost = (): DockerHostSetting => ({ name: 'far', url: far.url, sharesFiles: false });
 const here = (): DockerHostSetting => ({ name: 'here', url: inject('dockerHost'), sharesFiles: true });
 const away: DockerHostSetting = { name: 'away', url: 'tcp://127.0.0.1:1', sharesFiles: false };
 const on = (...hosts: DockerHostSetting[]): Partial<DockerSandboxesOptions> => ({ hosts });

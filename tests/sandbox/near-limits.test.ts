@@ -1,7 +1,7 @@
-import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { openPlaces } from '#core/sandboxes/open-places.ts';
 import { openTestDatabase, type TestDatabase } from '#tests/support/database.ts';
+import { type EngineOnNetwork, openEngineOnNetwork } from '#tests/support/engine-on-network.ts';
 import { eventually } from '#tests/support/eventually.ts';
 import { openSandboxStage, run, type SandboxStage } from '#tests/support/sandbox-stage.ts';
 import { toolContext } from '#tests/support/tool-context.ts';
@@ -12,53 +12,26 @@ const { signal } = new AbortController();
 let database: TestDatabase;
 let stage: SandboxStage;
 /** The engine, but for what is asked of it with `/pause`: it says that it cannot. */
-let odd: Server;
-const sockets = new Set<Socket>();
+let odd: EngineOnNetwork;
 let refusedCount = 0;
 
 beforeAll(async () => {
   database = await openTestDatabase();
   stage = openSandboxStage({ places: () => openPlaces({ db: database.db }) });
-  const engine = inject('dockerHost').replace(/^unix:\/\//, '');
-  odd = createServer({ allowHalfOpen: true }, (socket) => {
-    const upstream = connect({ path: engine, allowHalfOpen: true });
-    for (const end of [socket, upstream]) {
-      sockets.add(end);
-      end.on('error', () => undefined);
-      end.on('close', () => {
-        sockets.delete(end);
-        socket.destroy();
-        upstream.destroy();
-      });
-    }
-    socket.on('data', (chunk: Buffer) => {
-      if (!/^POST \S+\/pause /.test(chunk.toString('latin1'))) {
-        upstream.write(chunk);
-        return;
-      }
-      refusedCount++;
-      const body = '{"message":"the freezer is not there"}';
-      socket.write(
-        `HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
-      );
-    });
-    socket.on('end', () => upstream.end());
-    upstream.pipe(socket);
+  odd = await openEngineOnNetwork(inject('dockerHost'), (request) => {
+    if (!/^POST \S+\/pause /.test(request)) return undefined;
+    refusedCount++;
+    const body = '{"message":"the freezer is not there"}';
+    return `HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
   });
-  await new Promise<void>((resolve) => odd.listen(0, '127.0.0.1', resolve));
 });
 afterAll(async () => {
   await stage[Symbol.asyncDispose]();
-  for (const socket of sockets) socket.destroy();
-  odd.close();
+  await odd[Symbol.asyncDispose]();
   await database[Symbol.asyncDispose]();
 });
 
-function oddHost(): DockerHostSetting {
-  const address = odd.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  return { name: 'odd', url: `tcp://127.0.0.1:${port}`, sharesFiles: true };
-}
+const oddHost = (): DockerHostSetting => ({ name: 'odd', url: odd.url, sharesFiles: true });
 
 test('a command that came near to the memory of its sandbox says so, and the next one that did not is silent', async () => {
   const sandbox = await stage.open(stage.worker(), stage.newSession(), { memory_mb: 256 });

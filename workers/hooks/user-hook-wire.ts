@@ -1,3 +1,5 @@
+import { hookNewsKinds } from './hook-news.ts';
+
 /** What a hook of a project can take part in. */
 export const userEvents = [
   'before_tool',
@@ -7,13 +9,7 @@ export const userEvents = [
   'session_idle',
   'session_error',
   'session_aborted',
-  'job_claimed',
-  'job_completed',
-  'turn_trajectory',
-  'model_usage',
-  'budget_warning',
-  'approval_requested',
-  'approval_decided',
+  ...hookNewsKinds,
 ] as const;
 export type UserEvent = (typeof userEvents)[number];
 
