@@ -14,7 +14,8 @@ const setupFiles = ['tests/support/stall-watch.ts'];
 
 export default defineConfig({
   test: {
-    reporters: ['default', new HangReporter(), new AttackReporter()],
+    // The default reporter is last: what failed and the counts close the output, where a log that keeps its end only still has them.
+    reporters: [new HangReporter(), new AttackReporter(), 'default'],
     projects: [
       { test: { name: 'unit', include: ['tests/unit/**/*.test.ts'], setupFiles, ...quick } },
       {
