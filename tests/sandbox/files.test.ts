@@ -384,11 +384,17 @@ line"`,
     'each part of a path is opened without following links',
     async () => {
       await run(sandbox, 'mkdir -p s0; echo mine > s0/victim; echo theirs > /tmp/victim');
-      const swap = `import os, time
+      // The moves make s0 anew whenever it is away, so each step may find a folder in its way.
+      const swap = `import os, shutil, time
 end, swaps = time.monotonic() + 1.5, 0
 while time.monotonic() < end or swaps <= 20:
   try: os.rename('s0', 's1'); os.symlink('/tmp', 's0'); swaps += 1; os.unlink('s0'); os.rename('s1', 's0')
-  except OSError: pass
+  except OSError:
+    if os.path.isdir('s1'):
+      shutil.rmtree('s0', ignore_errors=True)
+      try: os.rename('s1', 's0')
+      except OSError: pass
+    os.makedirs('s0', exist_ok=True)
   try: open('s0/victim', 'a').close()
   except OSError: pass
 print(swaps > 20)`;
