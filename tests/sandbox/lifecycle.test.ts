@@ -157,10 +157,10 @@ describe('a worker that goes', () => {
   test('while it still lives loses the session to the next: its command fails, its timers touch nothing', async () => {
     const sessionId = stage.newSession();
     const old = await stage.open(stage.worker({ pauseAfterMs: 200, removeAfterMs: 400 }), sessionId);
-    const working = run(old, 'sleep 1235');
+    const lost = expect(run(old, 'sleep 1235')).rejects.toMatchObject({ code: 'sandbox.lost' });
     const fresh = await stage.open(stage.worker(), sessionId);
     const id = await idOf(sessionId);
-    await expect(working).rejects.toMatchObject({ code: 'sandbox.lost' });
+    await lost;
     await run(fresh, 'sleep 1');
     await eventually(async () => expect((await run(fresh, running('sleep 1235'))).output).toBe('0\n'));
     expect(await idOf(sessionId)).toBe(id);
