@@ -217,6 +217,25 @@ describe('losses', () => {
     await eventually(async () => expect((await run(sandbox, 'echo again')).output).toBe('again\n'));
   });
 
+  test('a container that is replaced while other workers sweep comes up each time', async () => {
+    const worker = stage.worker();
+    const sessionId = stage.newSession();
+    const others = [stage.worker(), stage.worker()];
+    let isOver = false;
+    const sweeping = others.map(async (other) => {
+      while (!isOver) await other.sweep();
+    });
+    try {
+      for (let round = 0; round < 10; round++) {
+        const sandbox = await stage.open(worker, sessionId, { memory_mb: round % 2 === 0 ? 256 : 384 });
+        expect((await run(sandbox, 'echo up')).output).toBe('up\n');
+      }
+    } finally {
+      isOver = true;
+      await Promise.all(sweeping);
+    }
+  });
+
   attack('toolbox', 'the agent kills its toolbox', 'it loses that call only', async () => {
     const sandbox = await stage.open(stage.worker(), stage.newSession());
     await expect(run(sandbox, 'kill -9 -1; sleep 5')).rejects.toMatchObject({ code: 'sandbox.lost' });

@@ -20,6 +20,8 @@ const deepEveryMs = 600_000;
 const silentMs = 150_000;
 /** What has no owner is left alone for this long: its owner may be just about to say so. */
 const youngMs = 3_600_000;
+/** Longer than it takes to replace a container. */
+const replacedMs = 30_000;
 
 interface SweepDeps {
   readonly log: Log;
@@ -181,7 +183,7 @@ export class OrphanSweep {
     if (isNobodys && !this.#options.knowsAll) return;
     const isDown = container.State !== 'running' && container.State !== 'paused';
     if (isThorough || isOver || isOld || isNobodys || isDown) {
-      await this.#remove(orphan, isNobodys);
+      await this.#remove(orphan, { withWorkspace: isNobodys, isThorough });
       result.removed++;
       return;
     }
@@ -196,22 +198,37 @@ export class OrphanSweep {
       // A session that was opened meanwhile took it from us: what stands in the folder is that session's.
       if (this.#options.ownKeys().has(orphan.key) || (await this.#hasWorker(orphan))) return;
       this.#deps.log.debug({ err, container: container.Id }, 'orphaned sandbox does not answer');
-      await this.#remove(orphan, false);
+      await this.#remove(orphan, { withWorkspace: false, isThorough });
       result.removed++;
     }
   }
 
-  async #remove({ host, container, key }: Orphan, withWorkspace: boolean): Promise<void> {
+  async #remove(
+    { host, container, key }: Orphan,
+    { withWorkspace, isThorough }: { readonly withWorkspace: boolean; readonly isThorough: boolean },
+  ): Promise<void> {
     await removeContainer(host.engine, container.Id);
-    if (host.sharesFiles) {
-      await rm(path.join(this.#options.socketDirectory, key), { recursive: true, force: true });
-    }
+    if (host.sharesFiles) await this.#removeFolder(key, isThorough);
     const workspace = container.Labels[labels.workspace];
     if (withWorkspace && workspace !== undefined) {
       await this.#deps.disks.remove(host, { workspace, disk: 'loop' });
       await this.#deps.disks.remove(host, { workspace, disk: 'watched' });
     }
     this.#firstSeen.delete(container.Id);
+  }
+
+  /**
+   * The folder of a container that went. A worker that replaces its container closes the old socket some time before it
+   * binds the new one in the same place: what changed just now may be the next container's, and is left to a later pass.
+   */
+  async #removeFolder(key: string, isThorough: boolean): Promise<void> {
+    const folder = path.join(this.#options.socketDirectory, key);
+    if (!isThorough) {
+      const { mtimeMs } = await stat(folder).catch(() => ({ mtimeMs: Date.now() }));
+      if (Date.now() - mtimeMs < replacedMs) return;
+    }
+    if (this.#options.ownKeys().has(key) || (await isListening(path.join(folder, socketName)))) return;
+    await rm(folder, { recursive: true, force: true });
   }
 
   async #pause({ host, container }: Orphan): Promise<boolean> {
