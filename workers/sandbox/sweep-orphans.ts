@@ -208,7 +208,7 @@ export class OrphanSweep {
     { withWorkspace, isThorough }: { readonly withWorkspace: boolean; readonly isThorough: boolean },
   ): Promise<void> {
     await removeContainer(host.engine, container.Id);
-    if (host.sharesFiles) await this.#removeFolder(key, isThorough);
+    if (host.sharesFiles) await this.#removeFolder(key, isThorough ? 0 : replacedMs);
     const workspace = container.Labels[labels.workspace];
     if (withWorkspace && workspace !== undefined) {
       await this.#deps.disks.remove(host, { workspace, disk: 'loop' });
@@ -218,17 +218,17 @@ export class OrphanSweep {
   }
 
   /**
-   * The folder of a container that went. A worker that replaces its container closes the old socket some time before it
-   * binds the new one in the same place: what changed just now may be the next container's, and is left to a later pass.
+   * Removes the folder of a container that is gone, unless it changed in the last `quietMs` or a worker lives behind it. A
+   * worker that replaces its container closes the old socket some time before it binds the new one in the same place: what
+   * changed just now may be the next container's, and is left to a later pass.
    */
-  async #removeFolder(key: string, isThorough: boolean): Promise<void> {
+  async #removeFolder(key: string, quietMs: number): Promise<boolean> {
     const folder = path.join(this.#options.socketDirectory, key);
-    if (!isThorough) {
-      const { mtimeMs } = await stat(folder).catch(() => ({ mtimeMs: Date.now() }));
-      if (Date.now() - mtimeMs < replacedMs) return;
-    }
-    if (this.#options.ownKeys().has(key) || (await isListening(path.join(folder, socketName)))) return;
+    const { mtimeMs } = await stat(folder).catch(() => ({ mtimeMs: Date.now() }));
+    if (quietMs > 0 && Date.now() - mtimeMs < quietMs) return false;
+    if (this.#options.ownKeys().has(key) || (await isListening(path.join(folder, socketName)))) return false;
     await rm(folder, { recursive: true, force: true });
+    return true;
   }
 
   async #pause({ host, container }: Orphan): Promise<boolean> {
@@ -271,16 +271,10 @@ export class OrphanSweep {
 
   /** Folders whose container is gone. */
   async #sweepFolders(keys: ReadonlySet<string>): Promise<number> {
-    const { socketDirectory, ownKeys } = this.#options;
-    const own = ownKeys();
     let cleared = 0;
-    for (const key of await readdir(socketDirectory).catch(() => [])) {
-      if (!/^[0-9a-f]{20}(-b)?$/.test(key) || keys.has(key) || own.has(key)) continue;
-      const folder = path.join(socketDirectory, key);
-      const { mtimeMs } = await stat(folder).catch(() => ({ mtimeMs: Date.now() }));
-      if (Date.now() - mtimeMs < youngMs || (await isListening(path.join(folder, socketName)))) continue;
-      await rm(folder, { recursive: true, force: true });
-      cleared++;
+    for (const key of await readdir(this.#options.socketDirectory).catch(() => [])) {
+      if (!/^[0-9a-f]{20}(-b)?$/.test(key) || keys.has(key)) continue;
+      if (await this.#removeFolder(key, youngMs)) cleared++;
     }
     return cleared;
   }
